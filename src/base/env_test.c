@@ -1,0 +1,356 @@
+#include "base/env.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#include "testing/testing.h"
+
+static struct env_file *open_ok(struct env *env, const char *path, unsigned flags) {
+    struct env_file *file = NULL;
+    assert_int_equal(env->ops->open(env, path, flags, &file), 0);
+    return file;
+}
+
+static void write_ok(struct env *env, struct env_file *file, const char *text, uint64_t at) {
+    assert_int_equal(env->ops->pwrite(env, file, text, strlen(text), at), strlen(text));
+}
+
+/* Makes or empties `path` and writes `text`, without a sync. */
+static void write_file(struct env *env, const char *path, const char *text) {
+    struct env_file *file = open_ok(env, path, ENV_WRITE | ENV_TRUNCATE);
+    write_ok(env, file, text, 0);
+    env->ops->close(env, file);
+}
+
+static void sync_file(struct env *env, const char *path) {
+    struct env_file *file = open_ok(env, path, ENV_READ);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    env->ops->close(env, file);
+}
+
+static void check_file(struct env *env, const char *path, const char *text) {
+    struct bytes content;
+    struct problem why = {};
+    enum status status = env_read_file(env, path, 1'000'000, &content, &why);
+    if (status != OK) fail_msg("%s: %s", path, why.text);
+    assert_true(bytes_equal(content, bytes_of(text)));
+    mem_free((void *)(uintptr_t)content.data, content.len);
+}
+
+static void check_missing(struct env *env, const char *path) {
+    struct bytes content;
+    struct problem why = {};
+    assert_int_equal(env_read_file(env, path, 1'000'000, &content, &why), NOT_FOUND);
+    assert_int_equal(why.error, ENOENT);
+}
+
+static bool count_name(void *self, const char *name) {
+    assert_true(name[0] != '.');
+    return ++*(int *)self < 100;
+}
+
+static bool stop_at_first(void *self, const char *name) {
+    (void)name;
+    ++*(int *)self;
+    return false;
+}
+
+/* What both worlds must do, in a folder that is there and empty. */
+static void check_world(struct env *env, const char *folder) {
+    char a[256], b[256], sub[256], inner[512];
+    snprintf(a, sizeof a, "%s/a", folder);
+    snprintf(b, sizeof b, "%s/b", folder);
+    snprintf(sub, sizeof sub, "%s/sub", folder);
+    snprintf(inner, sizeof inner, "%s/inner", sub);
+
+    struct env_file *file = NULL, *again = NULL;
+    assert_int_equal(env->ops->open(env, a, ENV_READ, &file), -ENOENT);
+    file = open_ok(env, a, ENV_READ | ENV_WRITE | ENV_CREATE);
+    assert_int_equal(env->ops->open(env, a, ENV_WRITE | ENV_CREATE, &again), -EEXIST);
+
+    char text[32];
+    write_ok(env, file, "hello", 0);
+    write_ok(env, file, "world", 8); /* leaves a hole */
+    assert_int_equal(env->ops->size(env, file), 13);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 3), 10);
+    assert_memory_equal(text, "lo\0\0\0world", 10);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 13), 0);
+    assert_int_equal(env->ops->truncate(env, file, 4), 0);
+    assert_int_equal(env->ops->truncate(env, file, 6), 0);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), 6);
+    assert_memory_equal(text, "hell\0\0", 6);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    env->ops->close(env, file);
+    env->ops->close(env, NULL);
+
+    write_file(env, b, "one");
+    file = open_ok(env, b, ENV_WRITE | ENV_APPEND);
+    write_ok(env, file, " two", 0); /* the place is ignored */
+    assert_true(env->ops->pread(env, file, text, sizeof text, 0) < 0);
+    env->ops->close(env, file);
+    check_file(env, b, "one two");
+
+    assert_int_equal(env->ops->rename(env, b, a), 0);
+    check_missing(env, b);
+    check_file(env, a, "one two");
+    assert_int_equal(env->ops->rename(env, b, a), -ENOENT);
+
+    assert_int_equal(env->ops->mkdir(env, sub), 0);
+    assert_int_equal(env->ops->mkdir(env, sub), -EEXIST);
+    write_file(env, inner, "in");
+    int count = 0;
+    assert_int_equal(env->ops->list(env, folder, count_name, &count), 0);
+    assert_int_equal(count, 2); /* a and sub */
+    count = 0;
+    assert_int_equal(env->ops->list(env, folder, stop_at_first, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(env->ops->list(env, b, count_name, &count), -ENOENT);
+    assert_int_equal(env->ops->sync_dir(env, sub), 0);
+    assert_int_equal(env->ops->sync_dir(env, folder), 0);
+    assert_int_equal(env->ops->sync_dir(env, b), -ENOENT);
+
+    assert_int_equal(env->ops->unlink(env, inner), 0);
+    assert_int_equal(env->ops->unlink(env, a), 0);
+    assert_int_equal(env->ops->unlink(env, a), -ENOENT);
+}
+
+static void check_whole_files(struct env *env, const char *folder) {
+    char path[256], nowhere[256];
+    snprintf(path, sizeof path, "%s/whole", folder);
+    snprintf(nowhere, sizeof nowhere, "%s/no/whole", folder);
+    struct bytes content = BYTES("untouched");
+    struct problem why = {};
+
+    assert_int_equal(env_replace_file(env, path, BYTES("first"), &why), OK);
+    check_file(env, path, "first");
+    assert_int_equal(env_replace_file(env, path, BYTES("2"), NULL), OK);
+    check_file(env, path, "2");
+    assert_int_equal(env_replace_file(env, path, BYTES(""), &why), OK);
+    check_file(env, path, "");
+    assert_int_equal(env_replace_file(env, path, BYTES("12345"), &why), OK);
+    assert_int_equal(env_read_file(env, path, 4, &content, &why), LIMIT);
+    assert_true(bytes_equal(content, BYTES("untouched")));
+    assert_int_equal(env_replace_file(env, nowhere, BYTES("x"), &why), IO);
+    assert_int_equal(why.error, ENOENT);
+    assert_int_equal(env->ops->unlink(env, path), 0);
+    int count = 0;
+    assert_int_equal(env->ops->list(env, folder, count_name, &count), 0);
+    assert_int_equal(count, 0); /* no temporary is left */
+}
+
+TEST(the_real_world_keeps_the_contract) {
+    char folder[] = "/tmp/pulse-env-XXXXXX", sub[64];
+    assert_non_null(mkdtemp(folder));
+    check_whole_files(env_real(), folder);
+    check_world(env_real(), folder);
+    snprintf(sub, sizeof sub, "%s/sub", folder);
+    assert_int_equal(rmdir(sub), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+TEST(the_simulated_world_keeps_the_contract) {
+    struct env *env = env_sim_new(1);
+    assert_int_equal(env->ops->mkdir(env, "/data"), 0);
+    check_whole_files(env, "/data");
+    check_world(env, "/data");
+    env_sim_free(env);
+}
+
+TEST(real_clocks_go_on_and_chance_differs) {
+    struct env *env = env_real();
+    uint64_t before = env_monotonic_ns(env);
+    env->ops->sleep_ns(env, 2'000'000);
+    assert_true(env_monotonic_ns(env) >= before + 2'000'000);
+    assert_true(env_realtime_ns(env) > 1'600'000'000ull * 1'000'000'000u);
+    uint64_t a[4] = {}, b[4] = {};
+    env_random(env, a, sizeof a);
+    env_random(env, b, sizeof b);
+    assert_memory_not_equal(a, b, sizeof a);
+}
+
+TEST(simulated_time_moves_only_when_told) {
+    struct env *env = env_sim_new(1);
+    uint64_t monotonic = env_monotonic_ns(env), realtime = env_realtime_ns(env);
+    assert_int_equal(env_monotonic_ns(env), monotonic);
+    env_sim_advance(env, 5);
+    env->ops->sleep_ns(env, 7);
+    assert_int_equal(env_monotonic_ns(env), monotonic + 12);
+    assert_int_equal(env_realtime_ns(env), realtime + 12);
+    env_sim_step_realtime(env, -1'000'000);
+    assert_int_equal(env_monotonic_ns(env), monotonic + 12);
+    assert_int_equal(env_realtime_ns(env), realtime + 12 - 1'000'000);
+    env_sim_free(env);
+}
+
+TEST(the_same_seed_gives_the_same_chance) {
+    struct env *a = env_sim_new(7), *b = env_sim_new(7), *c = env_sim_new(8);
+    char from_a[33], from_b[33], from_c[33];
+    env_random(a, from_a, sizeof from_a);
+    env_random(b, from_b, sizeof from_b);
+    env_random(c, from_c, sizeof from_c);
+    assert_memory_equal(from_a, from_b, sizeof from_a);
+    assert_memory_not_equal(from_a, from_c, sizeof from_a);
+    env_sim_free(a);
+    env_sim_free(b);
+    env_sim_free(c);
+}
+
+TEST(what_was_not_synced_is_lost_in_a_crash) {
+    struct env *env = env_sim_new(1);
+    struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE | ENV_CREATE);
+    write_ok(env, file, "abcdef", 0);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    write_ok(env, file, "XY", 2);
+    write_ok(env, file, "tail", 6);
+    check_file(env, "./f", "abXYeftail");
+    env_sim_crash(env);
+    check_file(env, "f", "abcdef");
+
+    char text[8];
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), -EBADF);
+    assert_int_equal(env->ops->sync(env, file), -EBADF);
+    env->ops->close(env, file);
+    env_sim_free(env);
+}
+
+TEST(an_unsynced_truncation_is_undone_by_a_crash) {
+    struct env *env = env_sim_new(1);
+    write_file(env, "f", "abcdef");
+    sync_file(env, "f");
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    write_file(env, "f", "new"); /* empties it first */
+    env_sim_crash(env);
+    check_file(env, "f", "abcdef");
+    write_file(env, "f", "new");
+    sync_file(env, "f");
+    env_sim_crash(env);
+    check_file(env, "f", "new");
+    env_sim_free(env);
+}
+
+TEST(a_name_without_sync_dir_is_lost_in_a_crash) {
+    struct env *env = env_sim_new(1);
+    write_file(env, "f", "data");
+    sync_file(env, "f");
+    env_sim_crash(env);
+    check_missing(env, "f");
+    env_sim_free(env);
+}
+
+TEST(a_rename_and_an_unlink_need_sync_dir) {
+    struct env *env = env_sim_new(1);
+    write_file(env, "a", "A");
+    sync_file(env, "a");
+    write_file(env, "b", "B");
+    sync_file(env, "b");
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    assert_int_equal(env->ops->rename(env, "a", "b"), 0);
+    env_sim_crash(env);
+    check_file(env, "a", "A");
+    check_file(env, "b", "B");
+
+    assert_int_equal(env->ops->unlink(env, "a"), 0);
+    env_sim_crash(env);
+    check_file(env, "a", "A");
+
+    assert_int_equal(env->ops->rename(env, "a", "b"), 0);
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    env_sim_crash(env);
+    check_missing(env, "a");
+    check_file(env, "b", "A");
+    env_sim_free(env);
+}
+
+TEST(a_folder_whose_name_was_not_synced_takes_its_content_along) {
+    struct env *env = env_sim_new(1);
+    assert_int_equal(env->ops->mkdir(env, "d"), 0);
+    assert_int_equal(env->ops->mkdir(env, "d/e"), 0);
+    write_file(env, "d/e/f", "x");
+    sync_file(env, "d/e/f");
+    assert_int_equal(env->ops->sync_dir(env, "d/e"), 0);
+    assert_int_equal(env->ops->sync_dir(env, "d"), 0);
+    env_sim_crash(env);
+    check_missing(env, "d/e/f");
+    assert_int_equal(env->ops->mkdir(env, "d"), 0);
+    env_sim_free(env);
+}
+
+TEST(a_replaced_file_is_old_or_new_wherever_a_call_fails) {
+    for (uint64_t n = 1;; n++) {
+        struct env *env = env_sim_new(n);
+        assert_int_equal(env_replace_file(env, "conf", BYTES("old"), NULL), OK);
+        env_sim_fail_at(env, n, ENOSPC);
+        struct problem why = {};
+        enum status status = env_replace_file(env, "conf", BYTES("new one"), &why);
+        if (status != OK) assert_int_equal(why.error, ENOSPC);
+        env_sim_crash(env);
+        check_file(env, "conf", status == OK ? "new one" : "old");
+        env_sim_free(env);
+        if (status == OK) {
+            assert_int_equal(n, 6); /* open, write, sync, rename, sync_dir: each failed once */
+            break;
+        }
+    }
+}
+
+TEST(an_injected_failure_happens_once) {
+    struct env *env = env_sim_new(1);
+    struct env_file *file = open_ok(env, "f", ENV_WRITE | ENV_CREATE);
+    env_sim_fail_at(env, 2, EIO);
+    write_ok(env, file, "a", 0);
+    assert_int_equal(env->ops->pwrite(env, file, "b", 1, 1), -EIO);
+    assert_int_equal(env->ops->size(env, file), 1);
+    write_ok(env, file, "b", 1);
+    env_sim_fail_at(env, 1, EIO);
+    env_sim_fail_at(env, 0, EIO);
+    write_ok(env, file, "c", 2);
+    env->ops->close(env, file);
+    env_sim_free(env);
+}
+
+TEST(random_writes_and_crashes_agree_with_a_plain_model) {
+    enum { SIZE = 256 };
+    struct env *env = env_sim_new(42);
+    write_file(env, "f", "");
+    sync_file(env, "f");
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    char now[SIZE] = {}, durable[SIZE] = {}, text[SIZE];
+    size_t now_len = 0, durable_len = 0;
+    struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE);
+    for (int i = 0; i < 20'000; i++) {
+        unsigned char r[4];
+        env_random(env, r, sizeof r);
+        size_t at = r[1] / 2, len = r[2] / 2u;
+        if (r[0] < 150) {
+            memset(text, r[3], len);
+            assert_int_equal(env->ops->pwrite(env, file, text, len, at), len);
+            if (len > 0) {
+                memcpy(now + at, text, len);
+                if (at + len > now_len) now_len = at + len;
+            }
+        } else if (r[0] < 190) {
+            assert_int_equal(env->ops->truncate(env, file, at), 0);
+            memset(now + at, 0, SIZE - at);
+            now_len = at;
+        } else if (r[0] < 230) {
+            assert_int_equal(env->ops->sync(env, file), 0);
+            memcpy(durable, now, SIZE);
+            durable_len = now_len;
+        } else {
+            env_sim_crash(env);
+            env->ops->close(env, file);
+            file = open_ok(env, "f", ENV_READ | ENV_WRITE);
+            memcpy(now, durable, SIZE);
+            now_len = durable_len;
+        }
+        assert_int_equal(env->ops->size(env, file), now_len);
+        assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), now_len);
+        assert_memory_equal(text, now, now_len);
+    }
+    env->ops->close(env, file);
+    env_sim_free(env);
+}

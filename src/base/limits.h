@@ -1,0 +1,35 @@
+/* limits.h: every limit of the server that is not a setting, under its name. Settings that users may
+ * change stand in command/settings.def. */
+#pragma once
+
+enum {
+    SHARDS_MAX = 1024,
+    DATABASES_MAX = 256, /* one byte in a wheel record (store/expiry.c) */
+    WORKERS_MAX = 256,
+
+    BATCH_MAX = 32, /* commands gathered, hashed and prefetched before they run; STORE.md 3 */
+
+    KEY_SIZE_MAX = 64 * 1024 * 1024, /* Redis allows 512 MiB; a name is not a value */
+    INLINE_SIZE_MAX = 64 * 1024,     /* one inline command, as Redis */
+    ARGS_MAX = 1024 * 1024,          /* words of one command, as Redis */
+
+    /* Before AUTH (RELIABILITY.md 2): */
+    UNAUTH_ARGS_MAX = 10,
+    UNAUTH_BULK_MAX = 16 * 1024,
+    UNAUTH_QUERY_MAX = 64 * 1024,
+    UNAUTH_OUTPUT_MAX = 1024,
+    UNAUTH_SECONDS_MAX = 10,
+
+    QUERY_READ_SIZE = 16 * 1024,       /* asked of the socket at once */
+    OUTPUT_PAUSE_SIZE = 1024 * 1024,   /* reading stops while more output than this waits */
+    REPLY_BY_REFERENCE_MIN = 16 * 1024, /* larger string values are sent without a copy */
+
+    MULTI_COMMANDS_MAX = 1024 * 1024,
+    MULTI_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one MULTI's queue */
+    WATCHED_KEYS_MAX = 64 * 1024,      /* of one session */
+
+    CONFIG_FILE_MAX = 16 * 1024 * 1024,
+    INCLUDE_DEPTH_MAX = 16,
+
+    PINS_MAX = 1024, /* restore points */
+};

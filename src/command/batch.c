@@ -1,0 +1,193 @@
+#include "command/batch.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "command/dispatch.h"
+
+enum { WORDS_MAX = BATCH_MAX * 16, WORDS_LEAST = 64 };
+
+struct gathered {
+    struct session *session;
+    struct reply *reply;
+    const struct bytes *args;
+    size_t count;
+    const struct command_info *info; /* NULL: unknown */
+    void *owner;
+    struct key key;
+    bool hashed;
+};
+
+struct batch {
+    struct pulse *pulse;
+    struct worker *worker;
+    size_t count, words_used;
+    struct gathered slots[BATCH_MAX];
+    struct bytes words[WORDS_MAX];
+    struct arena arena;
+};
+
+struct batch *batch_new(struct pulse *pulse, struct worker *worker) {
+    struct batch *batch = mem_new_zero(sizeof *batch);
+    batch->pulse = pulse;
+    batch->worker = worker;
+    arena_init(&batch->arena);
+    return batch;
+}
+
+struct batch *batch_free(struct batch *batch) {
+    if (!batch) return NULL;
+    arena_deinit(&batch->arena);
+    mem_free(batch, sizeof *batch);
+    return NULL;
+}
+
+struct bytes *batch_args(struct batch *batch, size_t *cap) {
+    *cap = WORDS_MAX - batch->words_used;
+    return batch->words + batch->words_used;
+}
+
+size_t batch_count(const struct batch *batch) {
+    return batch->count;
+}
+
+bool batch_full(const struct batch *batch) {
+    return batch->count == BATCH_MAX || WORDS_MAX - batch->words_used < WORDS_LEAST;
+}
+
+/* The command, by the session's memory of its last one: most clients say the same again and again. */
+static const struct command_info *find(struct batch *batch, struct session *session,
+                                       const struct bytes *args, size_t count) {
+    struct bytes name = args[0];
+    if (LIKELY(session->last && name.len == session->last_name.len &&
+               memcmp(name.data, session->last_text, name.len) == 0))
+        return session->last;
+    struct command_info *container = NULL;
+    const struct command_info *info =
+        commands_resolve(batch->pulse->commands, args, count, &container);
+    if (!info) return container;
+    if (!info->parent && !info->children_count && name.len <= sizeof session->last_text) {
+        memcpy(session->last_text, name.data, name.len);
+        session->last_name = (struct bytes){ session->last_text, name.len };
+        session->last = info;
+    }
+    return info;
+}
+
+void batch_add(struct batch *batch, struct session *session, struct reply *reply,
+               const struct bytes *args, size_t count, void *owner) {
+    struct gathered *slot = &batch->slots[batch->count++];
+    slot->session = session;
+    slot->reply = reply;
+    slot->args = args;
+    slot->count = count;
+    slot->owner = owner;
+    if (args == batch->words + batch->words_used) batch->words_used += count;
+    slot->info = find(batch, session, args, count);
+    slot->hashed = false;
+    if (LIKELY(slot->info && slot->info->one_key && count > 1)) {
+        slot->key = store_key(batch->pulse->store, session->db, args[1]);
+        slot->hashed = true;
+        worker_enter(batch->worker); /* looks at tables that another worker may be replacing */
+        store_prefetch_bucket(batch->pulse->store, &slot->key);
+    }
+}
+
+/* CLIENT PAUSE: whether this command has to wait. */
+static bool paused(const struct batch *batch, const struct gathered *slot) {
+    struct pulse *pulse = batch->pulse;
+    int64_t until = atomic_load_explicit(&pulse->pause_until_ms, memory_order_relaxed);
+    if (LIKELY(until == 0) || until <= worker_now_ms(batch->worker)) return false;
+    if (slot->info && slot->info->parent && bytes_equal(slot->info->parent->name, BYTES("client")))
+        return false; /* so that CLIENT UNPAUSE works */
+    if (!atomic_load_explicit(&pulse->pause_writes_only, memory_order_relaxed)) return true;
+    return slot->info && (slot->info->flags & (CMD_WRITE | CMD_MAY_REPLICATE) ||
+                          bytes_equal(slot->info->name, BYTES("exec")));
+}
+
+static enum batch_result run(struct batch *batch, struct gathered *slot) {
+    struct session *session = slot->session;
+    struct reply *reply = slot->reply;
+    const struct command_info *info = slot->info;
+    if (UNLIKELY(session_has(session, SESSION_CLOSE_SOON) ||
+                 atomic_load_explicit(&session->kill, memory_order_relaxed) ||
+                 out_pending(reply->out) > OUTPUT_PAUSE_SIZE))
+        return BATCH_SKIPPED;
+    if (UNLIKELY(paused(batch, slot))) {
+        session_flag_set(session, SESSION_PAUSED, true);
+        return BATCH_SKIPPED;
+    }
+    struct call call = { .args = slot->args,
+                         .args_count = slot->count,
+                         .info = info,
+                         .reply = reply,
+                         .session = session,
+                         .pulse = batch->pulse,
+                         .worker = batch->worker,
+                         .arena = &batch->arena };
+    if (LIKELY(slot->hashed)) {
+        slot->key.db = session->db; /* a SELECT may have come between */
+        call.first = &slot->key;
+    }
+    /* Reads without a lock happen inside the epoch; nothing else holds back the freeing of others. */
+    if (LIKELY(info != NULL) && info->flags & CMD_PEEK)
+        worker_enter(batch->worker);
+    else
+        worker_exit(batch->worker);
+
+    struct out_mark mark = out_mark(reply->out);
+    uint64_t errors = reply->errors;
+    enum outcome outcome = dispatch(&call);
+    if (UNLIKELY(outcome == FAILED || reply->errors != errors))
+        counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
+    session->commands++;
+    atomic_store_explicit(&session->running, info, memory_order_relaxed);
+    if (UNLIKELY(session->reply_mode != REPLY_ON)) {
+        if (session->reply_mode != REPLY_SKIP_NEXT) out_rewind(reply->out, mark);
+        if (session->reply_mode == REPLY_SKIP) session->reply_mode = REPLY_ON;
+        if (session->reply_mode == REPLY_SKIP_NEXT) session->reply_mode = REPLY_SKIP;
+    }
+    arena_clear(&batch->arena);
+    return LIKELY(outcome != CLOSING) ? BATCH_DONE : BATCH_CLOSE;
+}
+
+void batch_run(struct batch *batch, void (*ended)(void *owner, enum batch_result result)) {
+    size_t count = batch->count;
+    for (size_t i = 0; i < count; i++)
+        if (LIKELY(batch->slots[i].hashed))
+            store_prefetch_entry(batch->pulse->store, &batch->slots[i].key);
+    void *stopped[BATCH_MAX]; /* connections whose later commands are not to run */
+    size_t stopped_count = 0, done = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct gathered *slot = &batch->slots[i];
+        enum batch_result result = BATCH_DONE;
+        for (size_t s = 0; UNLIKELY(s < stopped_count); s++)
+            if (stopped[s] == slot->owner) result = BATCH_SKIPPED;
+        if (result == BATCH_DONE) {
+            result = run(batch, slot);
+            done += result != BATCH_SKIPPED;
+            if (UNLIKELY(result != BATCH_DONE)) stopped[stopped_count++] = slot->owner;
+        }
+        ended(slot->owner, result);
+    }
+    worker_exit(batch->worker);
+    counter_add(worker_counters(batch->worker), COUNTER_commands_processed, done);
+    counter_add(worker_counters(batch->worker), COUNTER_batches, 1);
+    batch->count = batch->words_used = 0;
+}
+
+struct one {
+    enum batch_result result;
+};
+
+static void one_ended(void *owner, enum batch_result result) {
+    ((struct one *)owner)->result = result;
+}
+
+enum batch_result batch_run_one(struct batch *batch, struct session *session, struct reply *reply,
+                                const struct bytes *args, size_t count) {
+    assert(batch->count == 0);
+    struct one one = { BATCH_DONE };
+    batch_add(batch, session, reply, args, count, &one);
+    batch_run(batch, one_ended);
+    return one.result;
+}

@@ -1,0 +1,173 @@
+/* dispatch.c: the checks in order, each a small function; then the locks, the run, the commit. */
+#include "command/dispatch.h"
+
+#include <stdio.h>
+
+#include "command/multi.h"
+
+enum { SHOWN_WORD_MAX = 128 };
+
+static enum outcome fail_unknown(struct call *call) {
+    char text[512];
+    size_t at = 0, limit = SHOWN_WORD_MAX;
+    struct bytes name = call->args[0];
+    at += (size_t)snprintf(text, sizeof text,
+                           "ERR unknown command '%.*s', with args beginning with: ",
+                           (int)(name.len < limit ? name.len : limit), name.data);
+    size_t shown = 0;
+    for (size_t i = 1; i < call->args_count && shown < limit; i++) {
+        size_t len = call->args[i].len < limit - shown ? call->args[i].len : limit - shown;
+        at +=
+            (size_t)snprintf(text + at, sizeof text - at, "'%.*s' ", (int)len, call->args[i].data);
+        shown += len + 3;
+    }
+    call->reply->writer->error(call->reply, (struct bytes){ text, at });
+    return FAILED;
+}
+
+/* A container's name alone or with a word it does not know. */
+static enum outcome refuse_container(struct call *call) {
+    if (call->args_count == 1)
+        return fail_format(call, "ERR wrong number of arguments for '%.*s' command",
+                           (int)call->info->name.len, call->info->name.data);
+    return fail_subcommand(call);
+}
+
+static bool needs_password(const struct call *call) {
+    return UNLIKELY(!call->session->authenticated) && !(call->info->flags & CMD_NO_AUTH);
+}
+
+static enum outcome refuse(struct call *call, enum outcome outcome) {
+    multi_spoil(call->session); /* a MULTI that had an error while it was queued fails at EXEC */
+    return outcome;
+}
+
+void dispatch_all_shards(const struct pulse *pulse, struct shardset *set) {
+    for (unsigned i = 0; i < store_shards(pulse->store); i++) shardset_add(set, i);
+}
+
+bool dispatch_shards(struct pulse *pulse, const struct command_info *info, const struct bytes *args,
+                     size_t count, struct arena *arena, struct shardset *set) {
+    if (info->flags & (CMD_ALL_SHARDS | CMD_UNLOCKED)) {
+        dispatch_all_shards(pulse, set);
+        return true;
+    }
+    struct key_positions keys;
+    if (!command_keys(pulse->commands, info, args, count, arena, &keys)) return false;
+    for (uint32_t i = 0; i < keys.count; i++)
+        shardset_add(set, store_key(pulse->store, 0, args[keys.at[i]]).shard);
+    return true;
+}
+
+enum outcome dispatch_run(struct call *call, struct txn *txn) {
+    call->txn = txn;
+    txn->event = call->info->command->event;
+    if (call->info->flags & CMD_WRITE) {
+        txn->actor = session_actor(call->session, call->pulse, call->info);
+    }
+    if (UNLIKELY(session_has(call->session, SESSION_NO_TOUCH))) txn->flags |= TXN_NO_TOUCH;
+    return call->info->command->run(call);
+}
+
+/* A read of a session that lives in the past (AT instant). */
+static enum outcome run_in_past(struct call *call, struct txn *txn) {
+    struct out_mark mark = out_mark(call->reply->out);
+    txn->at = call->session->at;
+    txn->now_ms = (int64_t)(txn->at / 1000000);
+    enum outcome outcome = dispatch_run(call, txn);
+    if (!txn->pruned) return outcome;
+    out_rewind(call->reply->out, mark);
+    return fail_pruned(call, txn->pruned_before);
+}
+
+static void finish(struct txn *txn, enum outcome outcome) {
+    if (UNLIKELY(outcome == FAILED))
+        txn_rollback(txn);
+    else
+        txn_commit(txn);
+}
+
+static enum outcome run_command(struct call *call) {
+    const struct command_info *info = call->info;
+    struct pulse *pulse = call->pulse;
+    uint32_t flags = info->flags;
+    struct txn txn;
+    enum outcome outcome;
+    if (UNLIKELY(call->session->at != 0) && flags & CMD_READONLY) {
+        txn_begin_unlocked(&txn, call->worker, call->arena, 0);
+        outcome = run_in_past(call, &txn);
+    } else if (LIKELY(call->first != NULL)) {
+        unsigned with = flags & CMD_UNDO ? TXN_UNDO : 0;
+        if (LIKELY(flags & CMD_PEEK))
+            txn_begin_unlocked(&txn, call->worker, call->arena, TXN_PEEK);
+        else
+            txn_begin_single(&txn, call->worker, call->arena, call->first->shard, with);
+        outcome = dispatch_run(call, &txn);
+    } else if (flags & CMD_UNLOCKED ||
+               (!info->command->keys && !(flags & CMD_ALL_SHARDS) && !info->command->find_keys)) {
+        txn_begin_unlocked(&txn, call->worker, call->arena, 0);
+        outcome = dispatch_run(call, &txn);
+    } else {
+        struct shardset *set = arena_new(call->arena, sizeof *set);
+        memset(set, 0, sizeof *set);
+        if (!dispatch_shards(pulse, info, call->args, call->args_count, call->arena, set))
+            return fail(call, ERR_SYNTAX);
+        unsigned with = (flags & CMD_UNDO ? TXN_UNDO : 0u) | (flags & CMD_WRITE ? TXN_MULTI : 0u);
+        txn_begin(&txn, call->worker, call->arena, set, with);
+        outcome = dispatch_run(call, &txn);
+    }
+    finish(&txn, outcome);
+    return outcome;
+}
+
+enum outcome dispatch(struct call *call) {
+    const struct command_info *info = call->info;
+    struct session *session = call->session;
+    if (UNLIKELY(!info)) return refuse(call, fail_unknown(call));
+    if (UNLIKELY(info->flags & CMD_CONTAINER)) return refuse(call, refuse_container(call));
+    if (UNLIKELY(!command_arity_fits(info, call->args_count)))
+        return refuse(call, fail_arity(call));
+    if (UNLIKELY(needs_password(call)))
+        return refuse(call, fail(call, "NOAUTH Authentication required."));
+    if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
+        return refuse(call, fail(call, "ERR this connection looks at the past and only reads: AT "
+                                       "OFF brings it back"));
+    if (UNLIKELY(session_has(session, SESSION_MULTI)) && !(info->flags & CMD_NOW)) {
+        if (info->flags & CMD_NO_MULTI)
+            return refuse(call, fail(call, "ERR Command not allowed inside a transaction"));
+        return multi_queue(call);
+    }
+    return run_command(call);
+}
+
+enum outcome call_nested(struct call *call, uint64_t at, const struct bytes *args, size_t count) {
+    struct command_info *container;
+    struct command_info *info = commands_resolve(call->pulse->commands, args, count, &container);
+    struct call nested = *call;
+    nested.args = args;
+    nested.args_count = count;
+    nested.info = info ? info : container;
+    nested.first = NULL;
+    if (!nested.info) return fail_unknown(&nested);
+    if (nested.info->flags & CMD_CONTAINER) return refuse_container(&nested);
+    if (!command_arity_fits(info, count)) return fail_arity(&nested);
+    if (!(info->flags & CMD_READONLY)) return fail(call, "ERR AT runs read-only commands");
+
+    struct txn *txn = call->txn;
+    struct out_mark mark = out_mark(call->reply->out);
+    uint64_t outer_at = txn->at;
+    int64_t outer_ms = txn->now_ms;
+    bool outer_pruned = txn->pruned;
+    txn->at = at;
+    txn->now_ms = (int64_t)(at / 1000000);
+    txn->pruned = false;
+    enum outcome outcome = info->command->run(&nested);
+    bool pruned = txn->pruned;
+    uint64_t oldest = txn->pruned_before;
+    txn->at = outer_at;
+    txn->now_ms = outer_ms;
+    txn->pruned = outer_pruned;
+    if (!pruned) return outcome;
+    out_rewind(call->reply->out, mark);
+    return fail_pruned(call, oldest);
+}

@@ -1,0 +1,18 @@
+/* dispatch.h: from words to a command, from its outcome to a commit. For the files of this folder. */
+#pragma once
+
+#include "command/command.h"
+#include "command/pulse.h"
+
+/* Checks a call whose `info` is resolved (NULL: unknown) and runs it, or queues it, or answers why
+ * not. call->txn, in_multi are dispatch's to set. */
+enum outcome dispatch(struct call *call);
+
+/* Runs `run` of a resolved call inside an open transaction: event, actor, the past. */
+enum outcome dispatch_run(struct call *call, struct txn *txn);
+
+/* Adds the shards that a command needs to `set`: those of its keys, or all. false: its words make no
+ * sense (it will say so itself). */
+bool dispatch_shards(struct pulse *pulse, const struct command_info *info, const struct bytes *args,
+                     size_t count, struct arena *arena, struct shardset *set);
+void dispatch_all_shards(const struct pulse *pulse, struct shardset *set);

@@ -1,0 +1,17 @@
+/* multi.h: MULTI's queue and WATCH's keys of one session.
+ *
+ * Queued words are copied. EXEC locks the shards of all queued commands' keys in ascending order,
+ * compares the watched keys under those locks and runs the commands as one transaction with one
+ * stamp. The queue is bounded in commands and bytes (base/limits.h). Thread: the session's. */
+#pragma once
+
+#include "command/call.h"
+
+struct multi;
+
+/* Queues the call's words, or answers why not (and makes the transaction fail at EXEC). */
+enum outcome multi_queue(struct call *call);
+/* Remembers that a command was refused while queueing. */
+void multi_spoil(struct session *session);
+void multi_discard(struct session *session);   /* drops the queue and the watched keys */
+struct multi *multi_free(struct multi *multi); /* always NULL; NULL is fine */

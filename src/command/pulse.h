@@ -1,0 +1,43 @@
+/* pulse.h: the wired instance: what a command may reach beyond its call. One a server; two of them
+ * can live in one process. Made by cmd/pulsedb/main.c or by a test; everything in it is borrowed. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "command/command.h"
+#include "command/session.h"
+#include "command/settings.h"
+
+struct env;
+struct log;
+struct store;
+
+struct pulse {
+    struct env *env;
+    struct log *log;
+    struct store *store;
+    struct commands *commands;
+    struct settings *settings;
+    struct sessions *sessions;
+    char run_id[41]; /* 40 hex digits and NUL */
+    int64_t started_ms;
+    const char *executable;       /* argv[0], resolved; for INFO */
+    const char *config_file;      /* absolute, or NULL */
+    struct mailbox *const *loops; /* every loop's bell */
+    size_t loops_count;
+    _Atomic int stopping;           /* SHUTDOWN: 1 */
+    _Atomic int64_t pause_until_ms; /* CLIENT PAUSE */
+    _Atomic bool pause_writes_only;
+    _Atomic uint64_t next_session_id;
+    _Atomic uint64_t peak_memory;
+    /* Per second figures for INFO, kept by the first loop once a second. */
+    _Atomic uint64_t ops_per_second, input_per_second, output_per_second;
+    _Atomic uint64_t max_input_buffer, max_output_buffer; /* recent, for INFO clients */
+};
+
+/* Rings every loop. */
+void pulse_wake(struct pulse *pulse);
+/* Bytes that the allocator has handed out (jemalloc's stats.allocated), and resident ones. */
+uint64_t pulse_used_memory(void);
+uint64_t pulse_resident_memory(void);

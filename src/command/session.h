@@ -1,0 +1,113 @@
+/* session.h: one client's state, whatever carries it: a TCP connection, an HTTP request, a test.
+ *
+ * The fields in the first part belong to the session's own thread. Those in the second part are read
+ * by others (CLIENT LIST, CLIENT KILL from another thread): they are atomics, or guarded by the
+ * registry's lock. A session is never freed while the registry's lock is held by a reader, and other
+ * threads name it by `id`, never by pointer across a yield.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "command/call.h"
+
+struct multi; /* queued commands and watched keys: multi.c */
+struct mailbox;
+struct pulse;
+
+enum session_reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
+
+enum session_flag { /* in `flags`, set by its own thread, read by any */
+                    SESSION_MULTI = 1 << 0,
+                    SESSION_DIRTY_EXEC = 1 << 1, /* an error while queueing: EXEC will refuse */
+                    SESSION_NO_EVICT = 1 << 2,
+                    SESSION_NO_TOUCH = 1 << 3,
+                    SESSION_UNIX = 1 << 4,
+                    SESSION_CLOSE_SOON = 1 << 5, /* close after what waits is sent */
+                    SESSION_PAUSED = 1 << 6,     /* held by CLIENT PAUSE */
+                    SESSION_BLOCKED = 1 << 7,
+                    SESSION_HTTP = 1 << 8,
+};
+
+struct session {
+    /* Its own thread's: */
+    uint32_t db;
+    bool authenticated;
+    uint8_t reply_mode;              /* enum session_reply_mode */
+    uint64_t at;                     /* AT instant: the connection lives in the past, ns; else 0 */
+    struct multi *multi;             /* NULL until MULTI or WATCH */
+    const struct command_info *last; /* the last command found, a cache for the next */
+    struct bytes last_name;          /* how it was spelled; data points to last_text */
+    char last_text[16];
+    struct { /* who writes, cached by command: store_actor_intern */
+        uint32_t command_id;
+        uint16_t actor;
+    } actors[4];
+    uint32_t actors_next;
+    uint64_t commands; /* run so far */
+
+    /* Everyone's: */
+    uint64_t id;
+    char address[64], local_address[64]; /* "127.0.0.1:5000", or the socket's path; fixed */
+    int64_t created_ms;
+    _Atomic uint32_t flags; /* enum session_flag */
+    _Atomic uint32_t db_shown, protocol, multi_count, watch_count;
+    _Atomic int64_t active_ms; /* last interaction */
+    _Atomic uint64_t query_size, query_room, args_size, multi_size, output_size, output_refs;
+    _Atomic(const struct command_info *) running; /* last command, for cmd= */
+    _Atomic bool kill;                            /* its owner is to close it */
+    _Atomic uint32_t unblock;                     /* 0, or 1 TIMEOUT, 2 ERROR: CLIENT UNBLOCK */
+    struct bytes name, library, library_version;  /* mem_new'd; registry's lock */
+    int fd;
+    struct mailbox *mailbox;         /* whom to wake; NULL: nobody (tests) */
+    struct session *previous, *next; /* registry's lock */
+};
+
+/* A loop's bell: others ring it after setting `kill` or `unblock`, or for a stop. */
+struct mailbox {
+    int fd; /* an eventfd; owned by the loop */
+};
+void mailbox_ring(struct mailbox *mailbox);
+
+struct sessions; /* the registry */
+struct sessions *sessions_new(void);
+struct sessions *sessions_free(struct sessions *sessions); /* always NULL; must be empty */
+
+/* In place: zeroes `session`, gives it an id, links it. `address`es are copied. */
+void session_init(struct session *session, struct pulse *pulse, const char *address,
+                  const char *local_address, int fd, struct mailbox *mailbox);
+void session_deinit(struct session *session, struct pulse *pulse); /* unlinks; drops MULTI, WATCH */
+void session_reset(struct session *session, struct pulse *pulse);  /* RESET: as if just connected */
+/* HELLO's or CLIENT SETNAME's; false: holds a space or a control character. Empty takes it away. */
+MUST_USE bool session_set_name(struct session *session, struct pulse *pulse, struct bytes name);
+/* Whether session_set_name would take it. */
+bool session_name_fits(struct bytes name);
+/* CLIENT SETINFO's two; the same rule. */
+MUST_USE bool session_set_library(struct session *session, struct pulse *pulse, bool version,
+                                  struct bytes text);
+/* Whether it comes from this machine: the loopback or a socket of the file system. */
+bool session_is_local(const struct session *session);
+/* Who it is, for HIST WITHMETA: its name, else its address. */
+struct bytes session_who(const struct session *session);
+uint16_t session_actor(struct session *session, struct pulse *pulse,
+                       const struct command_info *info);
+
+size_t sessions_count(struct sessions *sessions);
+/* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */
+void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
+                   void *self);
+/* One line of CLIENT LIST / CLIENT INFO, without its newline. Under the registry's lock. */
+struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms);
+
+static inline bool session_has(const struct session *session, enum session_flag flag) {
+    return atomic_load_explicit(&session->flags, memory_order_relaxed) & (uint32_t)flag;
+}
+static inline void session_flag_set(struct session *session, enum session_flag flag, bool on) {
+    uint32_t now = atomic_load_explicit(&session->flags, memory_order_relaxed);
+    atomic_store_explicit(&session->flags, on ? now | (uint32_t)flag : now & ~(uint32_t)flag,
+                          memory_order_relaxed);
+}

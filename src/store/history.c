@@ -1,0 +1,352 @@
+#include "store/history.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+
+enum { RING_MIN = 4, RECORD_UNITS_MAX = SEGMENT_UNITS - SEGMENT_HEADER / 8 };
+
+void history_init(struct history *history, uint32_t databases) {
+    memset(history, 0, sizeof *history);
+    history->databases = databases;
+    history->db_records = mem_new_zero(databases * sizeof(uint64_t));
+    history->head = 1; /* position 0 means none */
+    history->tail = 0;
+}
+
+void history_deinit(struct history *history) {
+    for (struct segment *segment; (segment = history_drop(history, true));) segment_free(segment);
+    mem_free(history->ring, history->ring_cap * sizeof(struct segment *));
+    mem_free((void *)(uintptr_t)history->db_records, history->databases * sizeof(uint64_t));
+}
+
+static struct segment *segment_at(const struct history *history, uint64_t number) {
+    return history->ring[number & (history->ring_cap - 1)];
+}
+
+static void ring_grow(struct history *history) {
+    size_t cap = history->ring_cap ? history->ring_cap * 2 : RING_MIN;
+    struct segment **ring = mem_new_zero(cap * sizeof *ring);
+    for (uint64_t n = history->head; n <= history->tail; n++)
+        ring[n & (cap - 1)] = segment_at(history, n);
+    mem_free(history->ring, history->ring_cap * sizeof *ring);
+    history->ring = ring;
+    history->ring_cap = cap;
+}
+
+static void size_add(_Atomic uint64_t *sum, uint64_t n) {
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* The head segment can be dropped when it is not the one being filled. */
+static void oldest_changed(struct history *history) {
+    uint64_t oldest = 0;
+    if (history->head < history->tail) oldest = segment_at(history, history->head)->last;
+    atomic_store_explicit(&history->oldest, oldest, memory_order_relaxed);
+}
+
+static COLD struct segment *segment_new(struct history *history) {
+    if (history->tail + 1 - history->head >= history->ring_cap) ring_grow(history);
+    struct segment *segment = mem_new(sizeof *segment);
+    memset(segment, 0, SEGMENT_HEADER);
+    segment->number = ++history->tail;
+    history->ring[segment->number & (history->ring_cap - 1)] = segment;
+    size_add(&history->size, SEGMENT_SIZE);
+    oldest_changed(history);
+    return segment;
+}
+
+/* Room for a record with `len` bytes of payload; fills the header. */
+static struct record *append(struct history *history, const struct entry *entry, uint64_t stamp,
+                             uint32_t db, size_t len, uint64_t *position) {
+    static_assert(STRING_INLINE_MAX + 24 <= RECORD_LEN_MAX);
+    static_assert(DATABASES_MAX <= 256 && SEGMENT_SIZE <= 65536);
+    uint32_t units = (uint32_t)((sizeof(struct record) + len + 7) / 8);
+    assert(units <= RECORD_UNITS_MAX);
+    struct segment *segment =
+        history->head <= history->tail ? segment_at(history, history->tail) : NULL;
+    if (UNLIKELY(!segment || segment->units + units > RECORD_UNITS_MAX))
+        segment = segment_new(history);
+    struct record *record = (struct record *)(void *)(segment->mem + (size_t)segment->units * 8);
+    *position = segment->number * SEGMENT_UNITS + segment->units;
+    segment->units += units;
+    if (segment->records++ == 0)
+        segment->db = (uint16_t)db;
+    else if (segment->db != db)
+        segment->db = HISTORY_MIXED;
+    size_add(&history->db_records[db], 1);
+    if (!segment->first) segment->first = stamp;
+    segment->last = stamp;
+    size_add(&history->records, 1);
+
+    uint64_t prev = entry_history(entry), skip = 0;
+    if (prev >= history_head(history)) {
+        if (prev / SEGMENT_UNITS != segment->number) {
+            skip = *position - prev;
+        } else {
+            const struct record *before = history_at(history, prev);
+            if (before->skip) skip = *position - (prev - before->skip);
+        }
+    }
+    record->prev = prev & POSITION_MAX;
+    record->db = db & 0xff;
+    record->skip = skip <= UINT32_MAX ? (uint32_t)skip : 0;
+    record->len = len & RECORD_LEN_MAX;
+    record->actor = entry->actor;
+    record->birth = entry->stamp;
+    return record;
+}
+
+static void own(struct history *history, uint64_t position, struct blob *blob) {
+    struct segment *segment = segment_at(history, position / SEGMENT_UNITS);
+    size_t size = blob_memory(blob);
+    segment->owned++;
+    segment->owned_size += size;
+    size_add(&history->size, size);
+}
+
+uint64_t history_put_state(struct history *history, const struct entry *entry, uint64_t stamp,
+                           bool tombstone, uint64_t hash, uint32_t db) {
+    unsigned type = entry_type(entry), encoding = entry_encoding(entry);
+    struct blob *blob = entry_blob(entry);
+    struct bytes text = { 0 };
+    size_t content = 8; /* a number or a pointer */
+    if (type == VALUE_NONE) {
+        content = 0;
+    } else if (!(entry->words & ENTRY_VALUE)) {
+        text = entry_inline(entry);
+        content = text.len;
+    }
+    size_t expire = entry->words & ENTRY_EXPIRE ? 8 : 0, mark = tombstone ? 8 : 0;
+    uint64_t position;
+    struct record *record = append(history, entry, stamp, db, expire + content + mark, &position);
+    record->kind = type == VALUE_NONE ? EFFECT_DELETE : EFFECT_SET;
+    record->type = type & 7;
+    record->encoding = encoding & 7;
+    record->flags = (expire ? RECORD_EXPIRE : 0u) | (blob ? RECORD_OWNED : 0u) |
+                    (tombstone ? RECORD_TOMBSTONE : 0u);
+    unsigned char *at = record->payload;
+    if (expire) memcpy(at, entry->data, 8);
+    at += expire;
+    if (text.len) {
+        memcpy(at, text.data, text.len);
+    } else if (content) {
+        uint64_t word = entry_load(entry, ENTRY_VALUE);
+        memcpy(at, &word, 8);
+    }
+    if (blob) own(history, position, blob_ref(blob));
+    if (tombstone) {
+        uint64_t whom = (hash & ~(uint64_t)0xff) | db;
+        memcpy(at + content, &whom, 8);
+        segment_at(history, position / SEGMENT_UNITS)->tombstones++;
+    }
+    return position;
+}
+
+uint64_t history_put_expire(struct history *history, const struct entry *entry, uint64_t stamp,
+                            uint32_t db) {
+    uint64_t position;
+    struct record *record = append(history, entry, stamp, db, 8, &position);
+    record->kind = EFFECT_EXPIRE;
+    record->type = record->encoding = 0;
+    record->flags = 0;
+    int64_t at = entry_expire(entry);
+    memcpy(record->payload, &at, 8);
+    return position;
+}
+
+uint64_t history_put_splice(struct history *history, const struct entry *entry, uint64_t stamp,
+                            uint32_t db, const struct blob *blob, uint64_t offset, uint64_t len) {
+    uint64_t kept = offset >= blob->len ? 0 : blob->len - offset < len ? blob->len - offset : len;
+    struct bytes before = { blob->data + offset, kept };
+    struct blob *copy = kept > STRING_INLINE_MAX ? blob_of(before) : NULL;
+    uint64_t position;
+    struct record *record = append(history, entry, stamp, db, 16 + (copy ? 8 : kept), &position);
+    record->kind = EFFECT_SPLICE;
+    record->type = record->encoding = 0;
+    record->flags = copy ? RECORD_OWNED : 0;
+    uint64_t words[3] = { offset, blob->len, (uint64_t)(uintptr_t)copy };
+    memcpy(record->payload, words, copy ? 24 : 16);
+    if (!copy && kept) memcpy(record->payload + 16, before.data, kept);
+    if (copy) own(history, position, copy);
+    return position;
+}
+
+const struct record *history_at(const struct history *history, uint64_t position) {
+    uint64_t number = position / SEGMENT_UNITS;
+    if (number < history->head || number > history->tail) return NULL;
+    const struct segment *segment = segment_at(history, number);
+    size_t unit = position % SEGMENT_UNITS;
+    assert(unit < segment->units);
+    return (const struct record *)(const void *)(segment->mem + unit * 8);
+}
+
+size_t record_size(const struct record *record) {
+    return (sizeof *record + record->len + 7) & ~(size_t)7;
+}
+
+struct record_view record_view(const struct record *record) {
+    const unsigned char *at = record->payload;
+    size_t len = record->len - (record->flags & RECORD_TOMBSTONE ? 8u : 0u);
+    struct record_view view = { .kind = record->kind,
+                                .encoding = record->encoding,
+                                .type = record->type };
+    if (view.kind == EFFECT_EXPIRE) {
+        memcpy(&view.expire_at_ms, at, 8);
+        return view;
+    }
+    if (view.kind == EFFECT_SPLICE) {
+        memcpy(&view.offset, at, 8);
+        memcpy(&view.length, at + 8, 8);
+        at += 16;
+        len -= 16;
+    }
+    if (record->flags & RECORD_EXPIRE) {
+        memcpy(&view.expire_at_ms, at, 8);
+        at += 8;
+        len -= 8;
+    }
+    if (record->flags & RECORD_OWNED) {
+        uintptr_t pointer;
+        memcpy(&pointer, at, 8);
+        view.blob = (struct blob *)pointer;
+        view.bytes = blob_bytes(view.blob);
+    } else if (view.kind == EFFECT_SET && view.encoding == STRING_INT) {
+        memcpy(&view.number, at, 8);
+    } else {
+        view.bytes = (struct bytes){ (const char *)at, len };
+    }
+    return view;
+}
+
+static void segment_each(const struct segment *segment, uint32_t from,
+                         void (*visit)(void *self, const struct record *record, uint64_t position),
+                         void *self) {
+    for (uint32_t unit = from; unit < segment->units;) {
+        const struct record *record =
+            (const struct record *)(const void *)(segment->mem + (size_t)unit * 8);
+        visit(self, record, segment->number * SEGMENT_UNITS + unit);
+        unit += (uint32_t)(record_size(record) / 8);
+    }
+}
+
+static void count_out(void *self, const struct record *record, uint64_t position) {
+    struct history *history = self;
+    (void)position;
+    size_add(&history->db_records[record->db], UINT64_MAX);
+}
+
+static void let_go(void *self, const struct record *record, uint64_t position) {
+    (void)self;
+    (void)position;
+    if (record->flags & RECORD_OWNED) blob_unref(record_view(record).blob);
+}
+
+void segment_free(struct segment *segment) {
+    if (!segment) return;
+    if (segment->owned) segment_each(segment, 0, let_go, NULL);
+    mem_free(segment, sizeof *segment);
+}
+
+struct tombstone_visit {
+    void (*visit)(void *self, uint64_t hash, uint32_t db, uint64_t position);
+    void *self;
+};
+
+static void visit_tombstone(void *self, const struct record *record, uint64_t position) {
+    struct tombstone_visit *v = self;
+    if (!(record->flags & RECORD_TOMBSTONE)) return;
+    uint64_t whom;
+    memcpy(&whom, record->payload + record->len - 8, 8);
+    v->visit(v->self, whom & ~(uint64_t)0xff, (uint32_t)(whom & 0xff), position);
+}
+
+void segment_tombstones(const struct segment *segment,
+                        void (*visit)(void *self, uint64_t hash, uint32_t db, uint64_t position),
+                        void *self) {
+    if (!segment->tombstones) return;
+    struct tombstone_visit v = { visit, self };
+    segment_each(segment, 0, visit_tombstone, &v);
+}
+
+struct segment *history_drop(struct history *history, bool all) {
+    if (history->head > history->tail || (history->head == history->tail && !all)) return NULL;
+    struct segment *segment = segment_at(history, history->head);
+    history->head++;
+    if (segment->last > history->dropped) history->dropped = segment->last;
+    size_add(&history->size, 0 - (SEGMENT_SIZE + segment->owned_size));
+    size_add(&history->records, 0 - (uint64_t)segment->records);
+    if (segment->db != HISTORY_MIXED)
+        size_add(&history->db_records[segment->db], 0 - (uint64_t)segment->records);
+    else
+        segment_each(segment, 0, count_out, history);
+    oldest_changed(history);
+    return segment;
+}
+
+struct history_mark history_mark(const struct history *history) {
+    bool none = history->head > history->tail;
+    return (struct history_mark){ history->tail,
+                                  none ? 0 : segment_at(history, history->tail)->units };
+}
+
+struct undone {
+    struct history *history;
+    struct segment *segment;
+};
+
+static void undo_record(void *self, const struct record *record, uint64_t position) {
+    struct undone *undone = self;
+    (void)position;
+    undone->segment->records--;
+    size_add(&undone->history->records, UINT64_MAX);
+    size_add(&undone->history->db_records[record->db], UINT64_MAX);
+    if (record->flags & RECORD_TOMBSTONE) undone->segment->tombstones--;
+    if (!(record->flags & RECORD_OWNED)) return;
+    struct blob *blob = record_view(record).blob;
+    size_t size = blob_memory(blob);
+    undone->segment->owned--;
+    undone->segment->owned_size -= size;
+    size_add(&undone->history->size, 0 - (uint64_t)size);
+    blob_unref(blob);
+}
+
+void history_rewind(struct history *history, struct history_mark mark) {
+    while (history->tail > mark.tail) {
+        struct segment *segment = segment_at(history, history->tail);
+        segment_each(segment, 0, undo_record, &(struct undone){ history, segment });
+        history->tail--;
+        size_add(&history->size, 0 - (uint64_t)SEGMENT_SIZE);
+        mem_free(segment, sizeof *segment);
+    }
+    oldest_changed(history);
+    if (history->head > history->tail) return;
+    struct segment *segment = segment_at(history, history->tail);
+    segment_each(segment, mark.units, undo_record, &(struct undone){ history, segment });
+    segment->units = mark.units;
+}
+
+void record_wipe(struct history *history, uint64_t position) {
+    struct segment *segment = segment_at(history, position / SEGMENT_UNITS);
+    struct record *record = (struct record *)(void *)(segment->mem + position % SEGMENT_UNITS * 8);
+    size_t mark = record->flags & RECORD_TOMBSTONE ? 8 : 0;
+    if (record->flags & RECORD_OWNED) {
+        struct blob *blob = record_view(record).blob;
+        size_t size = blob_memory(blob);
+        segment->owned--;
+        segment->owned_size -= size;
+        size_add(&history->size, 0 - (uint64_t)size);
+        blob_unref(blob);
+        record->flags &= ~(unsigned)RECORD_OWNED & 31;
+    }
+    memset(record->payload, 0,
+           record->len - mark); /* its head stays: the segment is walked by it */
+}
+
+void history_cut(struct history *history, uint64_t position) {
+    struct segment *segment = segment_at(history, position / SEGMENT_UNITS);
+    struct record *record = (struct record *)(void *)(segment->mem + position % SEGMENT_UNITS * 8);
+    record->prev = 0;
+    record->skip = 0;
+}

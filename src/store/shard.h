@@ -1,0 +1,172 @@
+/* shard.h: the inside of the store, for the files of this folder only. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/siphash.h"
+#include "ds/wheel.h"
+#include "store/epoch.h"
+#include "store/history.h"
+#include "store/index.h"
+#include "store/lock.h"
+#include "store/store.h"
+
+/* A time in which a database had another table: FLUSHALL put it aside, UNFLUSH put it back. */
+struct period {
+    uint64_t from, to;   /* ns: [from, to) */
+    struct index *index; /* one reference; NULL: there was nothing */
+    bool undoable;       /* ended by a flush that nothing has undone */
+};
+
+struct database {
+    _Atomic(struct index *) now; /* NULL until the first key */
+    uint64_t since;              /* ns: `now` is the table since then; 0: the beginning */
+    uint64_t barrier;            /* ns: what was before is not known (SWAPDB) */
+    struct period *periods;      /* newest first */
+    uint32_t periods_count, periods_cap;
+};
+
+struct shard {
+    _Alignas(64) struct lock lock;
+    _Atomic uint32_t txn; /* odd while a transaction of several changes is under way (R6) */
+    uint32_t number;
+    _Atomic uint64_t last; /* the newest stamp, or the newest instant that was read */
+    struct database *databases;
+    uint64_t forgotten; /* before it, an absent or PRUNED key may have been something else */
+    uint64_t excluded_forgotten; /* the same for keys that match history-exclude */
+    uint64_t deletion_forgotten; /* newest deletion that left no tombstone (WATCH) */
+    struct history history;
+    _Alignas(64) struct wheel wheel;
+};
+
+struct pin {
+    struct bytes name; /* mem_new'd */
+    uint64_t at;
+};
+
+struct actors;
+struct patterns {           /* history-exclude; immutable, swapped as a whole */
+    struct patterns *older; /* kept for readers until the store goes: they are few and small */
+    size_t count;
+    struct bytes list[];
+};
+
+struct store {
+    struct env *env;
+    unsigned shards_count, shard_bits, databases;
+    struct siphash_key seed;
+    struct sink *const *sinks;
+    size_t sinks_count;
+    struct shard *shards;
+
+    /* Settings, read by every worker. */
+    _Atomic bool history, lock_free_reads, active_expire;
+    _Atomic uint64_t history_memory, history_window_ms, history_versions_max;
+    _Atomic uint64_t resolution_ns, resolution_seen_ns; /* the present one, the largest ever */
+    _Atomic(struct patterns *) exclude;
+    struct store_settings shown; /* as configured; settings_lock */
+    pthread_mutex_t settings_lock;
+
+    _Alignas(64) _Atomic uint64_t epoch;
+    _Atomic uint32_t workers_count;
+    _Atomic(struct worker *) workers[WORKERS_MAX];
+    pthread_mutex_t workers_lock;
+
+    _Atomic int64_t clock_offset; /* Unix time minus monotonic time, ns */
+    uint64_t clock_checked;       /* monotonic ns; the janitor's */
+
+    struct actors *actors;
+
+    pthread_mutex_t pins_lock;
+    struct pin *pins; /* by name */
+    size_t pins_count;
+    _Atomic uint64_t pins_oldest; /* UINT64_MAX: none */
+    _Atomic uint64_t pins_dropped;
+    void (*pin_dropped)(void *self, struct bytes name);
+    void *pin_dropped_self;
+
+    _Atomic uint64_t flushed_size;                  /* tables of past periods: bytes */
+    _Atomic uint64_t counters_base[COUNTERS_COUNT]; /* subtracted: CONFIG RESETSTAT */
+
+    pthread_t janitor;
+    bool janitor_runs;
+    pthread_mutex_t janitor_lock;
+    pthread_cond_t janitor_bell;
+    bool janitor_stop;
+    struct worker *janitor_worker;
+};
+
+static inline struct shard *store_shard(const struct store *store, uint32_t number) {
+    return &store->shards[number];
+}
+uint64_t store_clock(struct store *store); /* Unix ns; never goes back within one thread's sight */
+
+static inline uint64_t shard_last(const struct shard *shard) {
+    return atomic_load_explicit(&shard->last, memory_order_relaxed);
+}
+static inline void shard_last_raise(struct shard *shard, uint64_t stamp) {
+    if (stamp > shard_last(shard)) atomic_store_explicit(&shard->last, stamp, memory_order_relaxed);
+}
+static inline void raise(uint64_t *value, uint64_t least) {
+    if (*value < least) *value = least;
+}
+
+/* For counters that one thread at a time changes (under a lock) and any reads. */
+static inline void tally(_Atomic uint64_t *sum, uint64_t n) {
+    atomic_store_explicit(sum, atomic_load_explicit(sum, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline struct index *database_now(const struct database *database) {
+    return atomic_load_explicit(&database->now, memory_order_relaxed);
+}
+/* The table that held `database` at instant `at`. */
+struct index *database_at(const struct database *database, uint64_t at);
+bool store_excluded(const struct store *store, struct bytes name);
+
+/* txn.c, for expiry.c: deletes `entry`, whose time is over; the shard is the transaction's. */
+void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct entry *entry);
+/* A transaction on a shard whose lock is already held. */
+void txn_begin_held(struct txn *txn, struct worker *worker, struct arena *arena,
+                    struct shard *shard, unsigned flags);
+static inline bool txn_holds(const struct txn *txn, uint32_t shard) {
+    if (!txn || txn->unlocked) return false;
+    return txn->single < SHARDS_MAX ? txn->single == shard : shardset_has(txn->shards, shard);
+}
+/* Brackets a look at a shard that may not be held. */
+static inline void txn_visit(const struct txn *txn, struct shard *shard) {
+    if (!txn_holds(txn, shard->number)) lock_take(&shard->lock);
+}
+static inline void txn_leave(const struct txn *txn, struct shard *shard) {
+    if (!txn_holds(txn, shard->number)) lock_release(&shard->lock);
+}
+/* Keeps a blob alive until the transaction ends. */
+void txn_hold(struct txn *txn, struct blob *blob);
+
+/* past.c: the state of an entry's key at `at`; the lock is held, `entry` may be NULL. */
+enum found past_state(struct txn *txn, struct shard *shard, struct index *index, uint32_t db,
+                      struct bytes name, struct entry *entry, uint64_t at, struct value *out,
+                      uint64_t *oldest);
+/* The instant from which on every key of this shard is known. */
+uint64_t shard_horizon(const struct shard *shard);
+void entry_value(const struct entry *entry, struct value *out);
+
+void txn_mark(struct txn *txn);
+void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind);
+
+/* flush.c: drops one reference; the last one frees the table when nobody can see it any more. */
+void index_unref_later(struct store *store, struct worker *worker, struct index *index);
+
+/* expiry.c */
+void expiry_rearm(struct store *store, uint32_t db); /* every shard is locked */
+void expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
+                int64_t expire_at_ms);
+
+/* retention.c */
+void retention_round(struct store *store);
+uint64_t store_history_size(struct store *store, const struct txn *txn);
+uint64_t store_history_budget(struct store *store, const struct txn *txn);
+
+/* actors.c */
+struct actors *actors_new(void);
+struct actors *actors_free(struct actors *actors);

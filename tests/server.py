@@ -1,0 +1,129 @@
+"""A server for a test: started in a directory of its own, on a free port of the loopback.
+
+    with Server("pulsedb", "--shards", "4") as server:
+        server.conn().call("PING")
+
+It dies with the process that started it, is stopped by its process id, and its directory goes with
+it (keep_dir=True keeps it, for a second server on the same data: Server(..., dir=first.dir)).
+"""
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from resp import Conn, ReplyError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+REDIS = "/usr/bin/redis-server"
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+def pulsedb_binary():
+    """PULSEDB_BIN, or build/pulsedb. A relative one counts from the root of the repository."""
+    return str(ROOT / os.environ.get("PULSEDB_BIN", "build/pulsedb"))
+
+
+def free_port():
+    """A port that was free a moment ago. Another may take it: Server tries again then."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Server:
+    """kind is "pulsedb" or "redis". `flags` are appended to the command line."""
+
+    def __init__(self, kind="pulsedb", *flags, dir=None, keep_dir=False, env=None, start_timeout=20.0):
+        self.binary = pulsedb_binary() if kind == "pulsedb" else REDIS
+        self.kind, self.flags, self.keep_dir = kind, [str(f) for f in flags], keep_dir
+        self.owns_dir = dir is None
+        self.dir = str(dir or tempfile.mkdtemp(prefix=f"{kind}-test-"))
+        self.env, self.start_timeout = env, start_timeout
+        self.process = self.port = None
+
+    @property
+    def log(self):
+        return pathlib.Path(self.dir, "server.log")
+
+    def start(self):
+        assert self.process is None, "already started"
+        why = None
+        for _ in range(5):
+            self.port = free_port()
+            why = self._start_once()
+            if why is None:
+                return self
+            self.stop()
+            if "ddress already in use" not in why:
+                break
+        raise RuntimeError(f"{self.binary} did not start: {why}")
+
+    def _start_once(self):
+        args = [self.binary, "--port", str(self.port), "--dir", self.dir, "--save", "",
+                "--appendonly", "no", *self.flags]
+        start = self.log.stat().st_size if self.log.exists() else 0
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            cwd=self.dir, preexec_fn=die_with_parent,
+                                            env={**os.environ, **(self.env or {})})
+        deadline = time.monotonic() + self.start_timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is None and self._answers():
+                return None
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        return self.log.read_bytes()[start:].decode(errors="replace")[-4000:] or "no answer to PING"
+
+    def _answers(self):
+        try:
+            with Conn(self.port, timeout=1.0) as conn:
+                reply = conn.try_call("PING")
+        except OSError:
+            return False
+        return reply == "PONG" or (isinstance(reply, ReplyError) and reply.code == "NOAUTH")
+
+    def conn(self, **kwargs):
+        """A new raw connection; the caller closes it."""
+        return Conn(self.port, **kwargs)
+
+    def kill(self):
+        """As a crash would: SIGKILL. The directory stays, so that start() can follow."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def stop(self, timeout=20.0):
+        """SIGTERM, then SIGKILL if that does not help. Returns the exit status. Idempotent."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            status = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self.process = None
+        return status
+
+    def __enter__(self):
+        return self.start()
+
+    def close(self):
+        self.stop()
+        if self.owns_dir and not self.keep_dir:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __exit__(self, *exc):
+        self.close()
