@@ -417,11 +417,11 @@ COMMAND(client) = {
 
 #define CLIENT(name_, since_, synopsis_, summary_, complexity_, flags_) \
     COMMAND(client_##name_) = { .synopsis = "CLIENT " synopsis_,        \
-                                .summary = summary_,                    \
-                                .since = since_,                        \
+                                .summary = (summary_),                  \
+                                .since = (since_),                      \
                                 .group = "connection",                  \
-                                .complexity = complexity_,              \
-                                .flags = flags_,                        \
+                                .complexity = (complexity_),            \
+                                .flags = (flags_),                      \
                                 .acl = ACL_CONNECTION,                  \
                                 .run = client_##name_ }
 

@@ -122,8 +122,8 @@ COMMAND(object) = {
 
 #define OBJECT(name_, since_, synopsis_, summary_)                      \
     COMMAND(object_##name_) = { .synopsis = "OBJECT " synopsis_ " key", \
-                                .summary = summary_,                    \
-                                .since = since_,                        \
+                                .summary = (summary_),                  \
+                                .since = (since_),                      \
                                 .group = "generic",                     \
                                 .complexity = "O(1)",                   \
                                 .flags = CMD_READONLY,                  \
@@ -307,12 +307,12 @@ COMMAND(memory_usage) = {
 
 #define MEMORY(name_, synopsis_, summary_, complexity_, flags_, tips_) \
     COMMAND(memory_##name_) = { .synopsis = "MEMORY " synopsis_,       \
-                                .summary = summary_,                   \
+                                .summary = (summary_),                 \
                                 .since = "4.0.0",                      \
                                 .group = "server",                     \
-                                .complexity = complexity_,             \
-                                .flags = flags_,                       \
-                                .tips = tips_,                         \
+                                .complexity = (complexity_),           \
+                                .flags = (flags_),                     \
+                                .tips = (tips_),                       \
                                 .run = memory_##name_ }
 MEMORY(doctor, "DOCTOR", "Tells what looks wrong.", "O(1)", 0,
        "nondeterministic_output request_policy:all_shards response_policy:special");

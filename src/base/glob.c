@@ -25,7 +25,8 @@ static bool same(char a, char b, bool nocase) {
 }
 
 /* Bytes above 127 count as negative, whatever `char` is on this machine: so does Redis on x86. The
- * ends are put in order before they are lowered, so that [N-l] without case is n..l, hence empty. */
+ * ends are put in order before they are lowered, so that [N-l] without case is n..l, hence empty.
+ * */
 static bool in_range(char first, char last, char c, bool nocase) {
     if ((signed char)first > (signed char)last) {
         char swapped = first;

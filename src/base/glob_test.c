@@ -105,7 +105,7 @@ TEST(bytes_are_compared_signed_and_nul_is_a_byte) {
 
 TEST(fifty_stars_end_in_bounded_time) {
     char pattern[101];
-    for (size_t i = 0; i < 100; i += 2) memcpy(pattern + i, "a*", 2);
+    for (size_t i = 0; i < 100; i++) pattern[i] = "a*"[i % 2];
     pattern[100] = 'b';
     enum { TEXT_LEN = 10 * 1000 };
     char *text = malloc(TEXT_LEN);
@@ -202,19 +202,27 @@ static bool twin(const char *pattern, size_t len, const char *text, size_t text_
     return reached[count][text_len];
 }
 
+static uint64_t random_state;
+
+static size_t random_below(size_t n) { /* splitmix64 */
+    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (size_t)((z ^ z >> 31) % n);
+}
+
 static size_t random_text(char *out, size_t len_max, const char *alphabet) {
-    size_t len = (size_t)rand() % (len_max + 1);
-    for (size_t i = 0; i < len; i++) out[i] = alphabet[(size_t)rand() % strlen(alphabet)];
+    size_t len = random_below(len_max + 1);
+    for (size_t i = 0; i < len; i++) out[i] = alphabet[random_below(strlen(alphabet))];
     return len;
 }
 
 TEST(random_patterns_agree_with_the_twin) {
-    unsigned seed = (unsigned)time(NULL);
-    print_message("# seed %u\n", seed);
-    srand(seed);
+    random_state = (uint64_t)time(NULL);
+    print_message("# seed %llu\n", (unsigned long long)random_state);
     size_t matched = 0;
     for (int i = 0; i < 200 * 1000; i++) {
-        bool nocase = rand() % 4 == 0;
+        bool nocase = random_below(4) == 0;
         char pattern[9];
         char text[7];
         size_t len = random_text(pattern, sizeof pattern, nocase ? "aBb*?[]^-\\" : "ab*?[]^-\\");

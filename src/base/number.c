@@ -8,9 +8,9 @@
  * Both rely on LC_NUMERIC being "C": the server never calls setlocale for numbers.
  *
  * The fast road's one fact, used in both directions: an integer m < 2^53 and a power 10^k, k <= 22,
- * are doubles without error, and one division of the two rounds once. So m / 10^k is the double that
- * strtod makes of that decimal. For m < 2^64 and k <= 27 the same holds in the 80-bit format; what is
- * then rounded to a double is right unless it lies close to the middle of two (wide_value).
+ * are doubles without error, and one division of the two rounds once. So m / 10^k is the double
+ * that strtod makes of that decimal. For m < 2^64 and k <= 27 the same holds in the 80-bit format;
+ * what is then rounded to a double is right unless it lies close to the middle of two (wide_value).
  */
 #include "base/number.h"
 
@@ -162,8 +162,9 @@ static const long double wide_powers[] = { 1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e
                                            1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L,
                                            1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L };
 
-/* The double nearest to m × 10^exponent, if one wide operation can tell. Its error is half a unit of
- * the wide format: when a whole unit up and down round to the same double, so does the true value. */
+/* The double nearest to m × 10^exponent, if one wide operation can tell. Its error is half a unit
+ * of the wide format: when a whole unit up and down round to the same double, so does the true
+ * value. */
 static bool wide_value(uint64_t m, int exponent, double *out) {
     static_assert(LDBL_MANT_DIG >= 64, "m and 10^27 are exact");
     if (abs(exponent) >= (int)COUNT_OF(wide_powers)) return false;
@@ -289,9 +290,10 @@ static struct decimal decimal_nearest(double n, unsigned digits_count) {
     return d;
 }
 
-/* Whether n, which is `d` to 17 digits, can be had with `digits_count`: the nearer neighbour is asked
- * first. The farther one matters below a power of two, where a double's lower half interval is the
- * smaller. A half may have become one by rounding to 17, so printf decides which one is nearer. */
+/* Whether n, which is `d` to 17 digits, can be had with `digits_count`: the nearer neighbour is
+ * asked first. The farther one matters below a power of two, where a double's lower half interval
+ * is the smaller. A half may have become one by rounding to 17, so printf decides which one is
+ * nearer. */
 static bool decimal_shorten(struct decimal *d, unsigned digits_count, double n) {
     uint64_t unit = cut_unit(*d, digits_count);
     uint64_t rest = d->digits % unit;

@@ -230,6 +230,12 @@ TEST(a_double_is_written_in_its_shortest_form) {
     assert_double_text(-NAN, "nan");
 }
 
+static uint64_t bits_of(double n) {
+    uint64_t bits;
+    memcpy(&bits, &n, sizeof bits);
+    return bits;
+}
+
 /* Reads back as the same double; and no printf of fewer digits does. */
 static void assert_round_trip(double n) {
     char out[41];
@@ -237,7 +243,7 @@ static void assert_round_trip(double n) {
     assert_true(len <= 40);
     double back;
     if (!double_parse((struct bytes){ out, len }, &back)) fail_msg("refused %.*s", (int)len, out);
-    if (memcmp(&back, &n, sizeof n) != 0) fail_msg("%.17g became %.17g", n, back);
+    if (bits_of(back) != bits_of(n)) fail_msg("%.17g became %.17g", n, back);
 
     size_t digits = 0;
     size_t zeros = 0;
@@ -247,7 +253,8 @@ static void assert_round_trip(double n) {
         zeros = out[i] == '0' ? zeros + 1 : 0;
     }
     digits -= zeros; /* of an integer: they are no digits of its decimal */
-    if (digits < 2) return;
+    /* printf is most of this test's time, so only some are asked */
+    if (digits < 2 || random_next() % 4 != 0) return;
     char shorter[40];
     snprintf(shorter, sizeof shorter, "%.*e", (int)digits - 2, n);
     if (strtod(shorter, NULL) == n) fail_msg("%.*s could be %s", (int)len, out, shorter);
@@ -297,7 +304,7 @@ TEST(random_decimal_texts_are_read_as_strtod_reads_them) {
         double n;
         bool taken = double_parse((struct bytes){ text, len }, &n);
         if (taken != good) fail_msg("'%s' taken: %d", text, taken);
-        if (taken && memcmp(&n, &want, sizeof n) != 0) fail_msg("'%s' became %.17g", text, n);
+        if (taken && bits_of(n) != bits_of(want)) fail_msg("'%s' became %.17g", text, n);
     }
 }
 
@@ -399,7 +406,7 @@ TEST(sizes_are_written_for_people) {
     } cases[] = { { 0, "0B" },
                   { 1023, "1023B" },
                   { 1024, "1.00K" },
-                  { 1536 * 1024, "1.50M" },
+                  { UINT64_C(1536) << 10, "1.50M" },
                   { (UINT64_C(1) << 20) - 1, "1024.00K" },
                   { UINT64_C(3) << 30, "3.00G" },
                   { UINT64_C(1) << 40, "1.00T" },

@@ -163,6 +163,8 @@ struct command_info *commands_find(const struct commands *commands, struct bytes
  * is the container and NULL is returned. */
 struct command_info *commands_resolve(const struct commands *commands, const struct bytes *args,
                                       size_t count, struct command_info **container);
+/* Arity alone, which is all that is looked at when MULTI queues; and with what is repeated. */
+bool command_count_fits(const struct command_info *info, size_t count);
 bool command_arity_fits(const struct command_info *info, size_t count);
 /* The keys among `args`, whose count must fit. false: the words do not fit the synopsis (numkeys out
  * of range). A word that may be a key is taken for one: an option given twice names two. */

@@ -125,14 +125,15 @@ enum outcome dispatch(struct call *call) {
     struct session *session = call->session;
     if (UNLIKELY(!info)) return refuse(call, fail_unknown(call));
     if (UNLIKELY(info->flags & CMD_CONTAINER)) return refuse(call, refuse_container(call));
-    if (UNLIKELY(!command_arity_fits(info, call->args_count)))
+    bool queued = UNLIKELY(session_has(session, SESSION_MULTI)) && !(info->flags & CMD_NOW);
+    if (UNLIKELY(!(queued ? command_count_fits : command_arity_fits)(info, call->args_count)))
         return refuse(call, fail_arity(call));
     if (UNLIKELY(needs_password(call)))
         return refuse(call, fail(call, "NOAUTH Authentication required."));
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
         return refuse(call, fail(call, "ERR this connection looks at the past and only reads: AT "
                                        "OFF brings it back"));
-    if (UNLIKELY(session_has(session, SESSION_MULTI)) && !(info->flags & CMD_NOW)) {
+    if (queued) {
         if (info->flags & CMD_NO_MULTI)
             return refuse(call, fail(call, "ERR Command not allowed inside a transaction"));
         return multi_queue(call);

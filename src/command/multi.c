@@ -149,7 +149,9 @@ static void run_queued(struct call *call, struct txn *txn, const struct queued *
     bool undo = queued->info->flags & CMD_UNDO;
     if (undo) txn->flags |= TXN_UNDO;
     struct savepoint before = txn_savepoint(txn);
-    enum outcome outcome = dispatch_run(&inner, txn);
+    enum outcome outcome = command_arity_fits(inner.info, inner.args_count)
+                               ? dispatch_run(&inner, txn)
+                               : fail_arity(&inner);
     if (undo) {
         if (outcome == FAILED) txn_rollback_to(txn, before);
         txn_settle(txn);

@@ -207,8 +207,8 @@ static enum status read_duration(const struct setting *row, struct bytes word, i
     static const struct {
         const char *unit;
         int64_t ms;
-    } units[] = { { "ms", 1 },          { "s", 1000 },         { "m", 60 * 1000 },
-                  { "h", 3600 * 1000 }, { "d", 86400 * 1000 }, { "w", 7 * 86400 * 1000 } };
+    } units[] = { { "ms", 1 },      { "s", 1000 },     { "m", 60000 },
+                  { "h", 3600000 }, { "d", 86400000 }, { "w", 604800000 } };
     int64_t ms = 1;
     for (size_t i = 0; i < COUNT_OF(units); i++) {
         struct bytes unit = bytes_of(units[i].unit);
@@ -459,6 +459,14 @@ enum status settings_put(struct settings *settings, enum setting_id id, const st
     }
     arena_deinit(&arena);
     return status;
+}
+
+void settings_hold(struct settings *settings) {
+    pthread_mutex_lock(&settings->change_lock);
+}
+
+void settings_release(struct settings *settings) {
+    pthread_mutex_unlock(&settings->change_lock);
 }
 
 enum setting_source settings_source(const struct settings *settings, enum setting_id id) {

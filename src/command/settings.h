@@ -20,14 +20,14 @@ struct env;
 struct settings;
 
 enum setting_kind {
-    SETTING_BOOL,   /* yes | no */
-    SETTING_INT,    /* decimal, within bounds */
-    SETTING_SIZE,   /* bytes: 1mb, 100k; within bounds */
+    SETTING_BOOL,            /* yes | no */
+    SETTING_INT,             /* decimal, within bounds */
+    SETTING_SIZE,            /* bytes: 1mb, 100k; within bounds */
     SETTING_PERCENT_OR_SIZE, /* "10%" is -10, else bytes */
-    SETTING_ENUM,   /* one of a list of words, separated by '|' in `bounds` */
-    SETTING_TEXT,   /* any text */
-    SETTING_WORDS,  /* several words: bind, history-exclude, save, client-output-buffer-limit */
-    SETTING_OCTAL,  /* unixsocketperm */
+    SETTING_ENUM,            /* one of a list of words, separated by '|' in `bounds` */
+    SETTING_TEXT,            /* any text */
+    SETTING_WORDS,    /* several words: bind, history-exclude, save, client-output-buffer-limit */
+    SETTING_OCTAL,    /* unixsocketperm */
     SETTING_DURATION, /* milliseconds: 1500, 20s, 5m, 24h, 7d */
 };
 
@@ -48,11 +48,13 @@ enum setting_id {
 };
 
 enum setting_flag {
-    SETTING_FIXED = 1 << 0,   /* CONFIG SET refuses it: "can't set immutable config" */
-    SETTING_NOOP = 1 << 1,    /* accepted for Redis' sake, round-trips, does nothing: a warning is logged */
-    SETTING_SECRET = 1 << 2,  /* never logged */
+    SETTING_FIXED = 1 << 0, /* CONFIG SET refuses it: "can't set immutable config" */
+    SETTING_NOOP =
+        1 << 1, /* accepted for Redis' sake, round-trips, does nothing: a warning is logged */
+    SETTING_SECRET = 1 << 2,    /* never logged */
     SETTING_PROTECTED = 1 << 3, /* CONFIG SET only with enable-protected-configs */
-    SETTING_MULTI_LINE = 1 << 4, /* several lines add up (save, client-output-buffer-limit, include) */
+    SETTING_MULTI_LINE =
+        1 << 4, /* several lines add up (save, client-output-buffer-limit, include) */
 };
 
 /* One row, for those who describe settings (the manual page). */
@@ -96,7 +98,8 @@ MUST_USE enum status settings_load(struct settings *settings, struct env *env, i
                                    char *const *argv, char *const *environment,
                                    void (*warn)(void *self, const char *text), void *self,
                                    struct problem *why);
-/* The text of a configuration file; `path` is for messages and for relative includes. */
+/* The text of a configuration file; `path` is for messages. Relative includes count from the working
+ * directory, as in Redis. */
 MUST_USE enum status settings_read(struct settings *settings, struct env *env, const char *path,
                                    struct bytes text, void (*warn)(void *self, const char *text),
                                    void *self, struct problem *why);
@@ -104,8 +107,8 @@ MUST_USE enum status settings_read(struct settings *settings, struct env *env, c
 const char *settings_file(const struct settings *settings);
 
 /* One setting, without asking anybody (tests, start-up). `value` is in the words of CONFIG SET. */
-MUST_USE enum status settings_set(struct settings *settings, enum setting_id id,
-                                  struct bytes value, struct problem *why);
+MUST_USE enum status settings_set(struct settings *settings, enum setting_id id, struct bytes value,
+                                  struct problem *why);
 
 /* Who makes a change of `id` happen: called by settings_change with the new values in place, outside
  * the lock of texts. false: it cannot be (`why` says why), and all values go back to what they were.

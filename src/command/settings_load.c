@@ -65,7 +65,8 @@ static bool list_name(void *self, const char *name) {
     return true;
 }
 
-/* `include conf.d/?.conf` with any of Redis' patterns: the matching files in the order of their names; none is no error. */
+/* An include whose last part is a pattern: the matching files in the order of their names; none is no
+ * error. */
 static enum status include_matching(struct reader *reader, const char *path, struct arena *arena,
                                     struct problem *why) {
     const char *slash = strrchr(path, '/');
@@ -451,9 +452,8 @@ static void rewrite_text(struct settings *settings, struct settings *in_file, st
     }
 }
 
-enum status settings_rewrite(struct settings *settings, struct env *env, struct problem *why) {
-    const char *path = settings_file(settings);
-    if (!path) return problem_set(why, UNSUPPORTED, 0, "there is no configuration file");
+static enum status rewrite(struct settings *settings, struct env *env, const char *path,
+                           struct problem *why) {
     struct bytes text = {};
     enum status status = env_read_file(env, path, CONFIG_FILE_MAX, &text, why);
     if (status == IO && why && why->error == ENOENT) status = OK; /* somebody removed it */
@@ -470,5 +470,14 @@ enum status settings_rewrite(struct settings *settings, struct env *env, struct 
     }
     settings_free(in_file);
     if (text.len) mem_free((void *)(uintptr_t)text.data, text.len);
+    return status;
+}
+
+enum status settings_rewrite(struct settings *settings, struct env *env, struct problem *why) {
+    const char *path = settings_file(settings);
+    if (!path) return problem_set(why, UNSUPPORTED, 0, "there is no configuration file");
+    settings_hold(settings);
+    enum status status = rewrite(settings, env, path, why);
+    settings_release(settings);
     return status;
 }

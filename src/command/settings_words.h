@@ -27,6 +27,9 @@ MUST_USE enum status settings_put(struct settings *settings, enum setting_id id,
                                   const struct bytes *words, size_t count,
                                   enum setting_source source, struct problem *why);
 enum setting_source settings_source(const struct settings *settings, enum setting_id id);
+/* Keeps every other CONFIG SET and REWRITE out. */
+void settings_hold(struct settings *settings);
+void settings_release(struct settings *settings);
 void settings_set_file(struct settings *settings, const char *absolute);
 
 /* Whether two collections agree on a setting. */

@@ -260,8 +260,12 @@ struct command_info *commands_resolve(const struct commands *commands, const str
     return find_child(info, args[1]);
 }
 
+bool command_count_fits(const struct command_info *info, size_t count) {
+    return info->arity >= 0 ? count == (size_t)info->arity : count >= (size_t)-info->arity;
+}
+
 bool command_arity_fits(const struct command_info *info, size_t count) {
-    bool fits = info->arity >= 0 ? count == (size_t)info->arity : count >= (size_t)-info->arity;
+    bool fits = command_count_fits(info, count);
     if (LIKELY(!fits || info->parity_step == 0)) return fits;
     return count >= info->parity_from && (count - info->parity_from) % info->parity_step == 0;
 }

@@ -8,14 +8,15 @@
  *     level 0   [ . d . . . . . . . . . . . ]   d: fires when now reaches its tick
  *
  * When `now` comes to the first tick of a slot above level 0, that slot is taken apart and each of
- * its records put in again, one level lower or more. So at levels 1 to 3 the slot of `now` itself is
- * always empty, and the slot's place gives the bits of a deadline that the record has no room for:
- * while a slot of level 3 is taken apart, bits 24 and up of all its deadlines are those of `now`.
+ * its records put in again, one level lower or more. So at levels 1 to 3 the slot of `now` itself
+ * is always empty, and the slot's place gives the bits of a deadline that the record has no room
+ * for: while a slot of level 3 is taken apart, bits 24 and up of all its deadlines are those of
+ * `now`.
  *
  * Only a parked record lies without such help. It takes two words, its record and its whole
  * deadline, filled into a chunk from the back while the ordinary ones grow from the front:
  *
- *     | next | near_count far_count | near near near ->   ... free ...   <- far deadline far deadline |
+ *     | next | near_count far_count | near near near ->  ...  <- far deadline far deadline |
  *
  * `now` stays on a tick until everything due at it is handed over; that is why wheel_idle need not
  * look at `due` once `now` is past. Empty slots are jumped over, level by level: next_busy.
@@ -134,8 +135,8 @@ static void cascade(struct wheel *wheel, unsigned level) {
     assert(!*slot);
 }
 
-/* Makes `tick` the present. Top level first: what it lets fall may belong to a slot right below that
- * is about to be taken apart as well. */
+/* Makes `tick` the present. Top level first: what it lets fall may belong to a slot right below
+ * that is about to be taken apart as well. */
 static void arrive(struct wheel *wheel, uint64_t tick) {
     wheel->now = tick;
     for (unsigned level = WHEEL_LEVELS - 1; level > 0; level--) {
@@ -144,9 +145,9 @@ static void arrive(struct wheel *wheel, uint64_t tick) {
     }
 }
 
-/* The first tick up to `until` whose arrival empties a slot, or until + 1 if there is none. Looks at
- * no slot that begins later than the best yet, so a single step costs one look, and a jump over any
- * distance at most 256 at each level. */
+/* The first tick up to `until` whose arrival empties a slot, or until + 1 if there is none. Looks
+ * at no slot that begins later than the best yet, so a single step costs one look, and a jump over
+ * any distance at most 256 at each level. */
 static uint64_t next_busy(const struct wheel *wheel, uint64_t until) {
     uint64_t best = until + 1;
     for (unsigned level = 0; level < WHEEL_LEVELS; level++) {

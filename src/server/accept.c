@@ -16,7 +16,7 @@
 
 enum {
     ACCEPT_TURN_MAX = 64,
-    ACCEPT_REST_MS = 100,     /* when there are no descriptors left */
+    ACCEPT_REST_MS = 100,       /* when there are no descriptors left */
     REFUSED_LOG_MS = 10 * 1000, /* between two lines about the same thing */
 };
 
@@ -119,9 +119,9 @@ static void admit(struct loop *loop, int fd, const struct sockaddr_storage *peer
     if (full || (!is_loopback(peer) && is_protected(loop->pulse))) {
         atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
         if (full)
-            refuse(loop, fd, BYTES(too_many), "Clients refused: maxclients are connected");
+            refuse(loop, fd, bytes_of(too_many), "Clients refused: maxclients are connected");
         else
-            refuse(loop, fd, BYTES(denied),
+            refuse(loop, fd, bytes_of(denied),
                    "Clients refused: protected mode (no password is set, and they are not local)");
         return;
     }
@@ -151,7 +151,8 @@ static void out_of_descriptors(struct loop *loop, struct listener *listener) {
     if (loop->refused_logged_ms && now - loop->refused_logged_ms < REFUSED_LOG_MS) return;
     loop->refused_logged_ms = now;
     log_line(loop->pulse->log, LOG_WARNING,
-             "Clients refused: no file descriptors left (raise the limit with ulimit -n, or LimitNOFILE=)",
+             "Clients refused: no file descriptors left (raise the limit with ulimit -n, or "
+             "LimitNOFILE=)",
              LOG_I("connections",
                    atomic_load_explicit(&loop->server->connections, memory_order_relaxed)));
 }

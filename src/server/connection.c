@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "server/inside.h"
 
+static_assert(EAGAIN == EWOULDBLOCK, "one question is enough");
+
 enum {
     VECTORS_MAX = 64,
     SEND_MAX = 4 * 1024 * 1024, /* in one turn, to one peer */
@@ -133,7 +135,7 @@ bool connection_send(struct connection *c) {
         ssize_t sent = send_once(c);
         if (UNLIKELY(sent < 0)) {
             if (errno == EINTR) continue;
-            if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
+            if (errno != EAGAIN) return false;
             break;
         }
         out_sent(&c->out, (size_t)sent, LENT_SIZE);
@@ -147,7 +149,7 @@ bool connection_send(struct connection *c) {
 
 static enum read_result read_failed(ssize_t got) {
     if (got == 0) return READ_END;
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? READ_NONE : READ_FAILED;
+    return errno == EAGAIN || errno == EINTR ? READ_NONE : READ_FAILED;
 }
 
 static ssize_t read_into_area(struct connection *c) {
@@ -236,10 +238,10 @@ bool connection_settle(struct connection *c, size_t limit) {
 }
 
 void connection_watch(struct connection *c) {
-    bool reads = c->state == CONNECTION_OPEN && !c->held && c->place != PLACE_PAUSED &&
-                 !c->loop->stopping;
-    uint32_t wanted = (reads ? (uint32_t)EPOLLIN : 0) |
-                      (out_pending(&c->out) ? (uint32_t)EPOLLOUT : 0);
+    bool reads =
+        c->state == CONNECTION_OPEN && !c->held && c->place != PLACE_PAUSED && !c->loop->stopping;
+    uint32_t wanted =
+        (reads ? (uint32_t)EPOLLIN : 0) | (out_pending(&c->out) ? (uint32_t)EPOLLOUT : 0);
     if (LIKELY(wanted == c->watched)) return;
     if ((wanted ^ c->watched) & EPOLLOUT) c->loop->unsent += wanted & EPOLLOUT ? 1 : -1u;
     c->watched = wanted;

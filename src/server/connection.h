@@ -51,8 +51,8 @@ struct connection {
     struct reply reply;
     struct resp_parser parser;
     struct buffer in;
-    int64_t closing_since_ms; /* of CONNECTION_CLOSING */
-    int64_t output_since_ms;  /* since when more than the soft limit waits; 0: does not */
+    int64_t closing_since_ms;           /* of CONNECTION_CLOSING */
+    int64_t output_since_ms;            /* since when more than the soft limit waits; 0: does not */
     TAILQ_ENTRY(connection) link;       /* loop->connections, or loop->dead */
     TAILQ_ENTRY(connection) place_link; /* enum connection_place */
     struct session session;

@@ -21,14 +21,14 @@
 #include "store/store.h"
 
 enum {
-    EVENTS_MAX = 256,              /* of one epoll_wait */
-    ROUND_MAX = 256,               /* connections of one round */
-    AREA_SIZE = 256 * 1024,        /* input of one round, but for what goes to a connection's own buffer */
+    EVENTS_MAX = 256,       /* of one epoll_wait */
+    ROUND_MAX = 256,        /* connections of one round */
+    AREA_SIZE = 256 * 1024, /* input of one round, but for what goes to a connection's own buffer */
     READ_MAX = 4 * QUERY_READ_SIZE, /* of one connection in one turn */
-    LENT_SIZE = 16 * 1024,         /* a run lent to a connection for its replies */
-    LENT_MAX = 64,                 /* so many are kept ready */
-    INBOX_MAX = 256,               /* accepted sockets on their way to another loop */
-    TURN_MS = 16,                  /* an idle turn: a tick of the wheels */
+    LENT_SIZE = 16 * 1024,          /* a run lent to a connection for its replies */
+    LENT_MAX = 64,                  /* so many are kept ready */
+    INBOX_MAX = 256,                /* accepted sockets on their way to another loop */
+    TURN_MS = 16,                   /* an idle turn: a tick of the wheels */
 };
 
 enum event_kind { EVENT_CONNECTION, EVENT_LISTENER, EVENT_BELL, EVENT_KINDS_MASK = 3 };
@@ -69,8 +69,9 @@ struct loop {
     size_t area_used;
     size_t round_count;
     struct connection *round[ROUND_MAX], *again[ROUND_MAX];
-    size_t ends[BATCH_MAX]; /* of each command in the batch: where it ends in its connection's view */
-    size_t ended;           /* so many of them were told */
+    size_t
+        ends[BATCH_MAX]; /* of each command in the batch: where it ends in its connection's view */
+    size_t ended;        /* so many of them were told */
     struct resp_request request;
     struct epoll_event events[EVENTS_MAX];
 
@@ -90,7 +91,7 @@ struct server {
     size_t loops_count, loops_started;
     struct mailbox bell; /* wakes server_run */
     _Atomic bool stopping;
-    _Atomic int64_t connections; /* for maxclients */
+    _Atomic int64_t connections;                     /* for maxclients */
     uint64_t last_commands, last_input, last_output; /* the first loop's, for rates */
     pthread_mutex_t listeners_lock;
     struct listener *listeners; /* listeners_lock; open ones */

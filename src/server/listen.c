@@ -12,7 +12,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-enum { HOST_SIZE_MAX = 256 };
+enum { HOST_SIZE = LISTENER_NAME_SIZE - 16 };
 
 static struct listener *listener_new(int fd, bool local, const char *name) {
     struct listener *listener = mem_new_zero(sizeof *listener);
@@ -51,22 +51,30 @@ static int open_socket(const struct addrinfo *at, int backlog) {
     return -error;
 }
 
-/* One word of `bind`. `*out` stays NULL when the address may be missing and is. */
-static enum status open_address(struct bytes word, int port, int backlog, struct listener **out,
-                                struct problem *why) {
-    bool optional = word.len > 0 && word.data[0] == '-';
-    if (optional) {
+/* The host that getaddrinfo understands; false: too long, or none. */
+static bool host_of(struct bytes word, char out[static HOST_SIZE]) {
+    if (word.len && word.data[0] == '-') {
         word.data++;
         word.len--;
     }
-    char host[HOST_SIZE_MAX], service[16], name[HOST_SIZE_MAX + 32];
-    if (word.len == 0 || word.len >= sizeof host)
-        return problem_set(why, INVALID, 0, "bind: not an address");
+    if (word.len == 0 || word.len >= HOST_SIZE) return false;
     if (bytes_equal(word, BYTES("*"))) word = BYTES("0.0.0.0");
     if (bytes_equal(word, BYTES("::*"))) word = BYTES("::");
-    snprintf(host, sizeof host, "%.*s", (int)word.len, word.data);
+    memcpy(out, word.data, word.len);
+    out[word.len] = '\0';
+    return true;
+}
+
+enum status listener_open_tcp(struct bytes word, int port, int backlog, struct listener **out,
+                              struct problem *why) {
+    char host[HOST_SIZE], service[16], name[LISTENER_NAME_SIZE];
+    *out = NULL;
+    if (!host_of(word, host)) return problem_set(why, INVALID, 0, "bind: not an address");
     snprintf(service, sizeof service, "%d", port);
-    snprintf(name, sizeof name, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, port);
+    if (strchr(host, ':'))
+        snprintf(name, sizeof name, "[%s]:%d", host, port);
+    else
+        snprintf(name, sizeof name, "%s:%d", host, port);
 
     struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                               .ai_family = AF_UNSPEC,
@@ -77,34 +85,18 @@ static enum status open_address(struct bytes word, int port, int backlog, struct
         return problem_set(why, INVALID, 0, "cannot listen on %s: %s", name, gai_strerror(failure));
     int fd = open_socket(found, backlog);
     freeaddrinfo(found);
-    if (fd < 0 && optional && is_absent_address(-fd)) return OK;
+    if (fd < 0 && word.data[0] == '-' && is_absent_address(-fd)) return OK;
     if (fd < 0)
         return problem_set(why, IO, -fd, "cannot listen on %s: %s (%s)", name, strerror(-fd),
                            advice(-fd));
     *out = listener_new(fd, false, name);
+    (*out)->port = port;
+    memcpy((*out)->word, word.data, word.len);
     return OK;
 }
 
-enum status listeners_open_tcp(const struct bytes *bind, size_t bind_count, int port, int backlog,
-                               struct listener **out, struct problem *why) {
-    struct listener *list = NULL, **last = &list;
-    for (size_t i = 0; i < bind_count && port; i++) {
-        struct listener *listener = NULL;
-        enum status status = open_address(bind[i], port, backlog, &listener, why);
-        if (status != OK) {
-            listeners_free(list);
-            return status;
-        }
-        if (!listener) continue;
-        *last = listener;
-        last = &listener->next;
-    }
-    if (port && bind_count && !list)
-        return problem_set(why, IO, EADDRNOTAVAIL,
-                           "cannot listen on port %d: this machine has none of the addresses of bind",
-                           port);
-    *out = list;
-    return OK;
+bool listener_is(const struct listener *listener, struct bytes word, int port) {
+    return listener->port == port && bytes_equal(word, bytes_of(listener->word));
 }
 
 /* Whether somebody answers at the socket file. */
@@ -129,7 +121,8 @@ enum status listener_open_unix(const char *path, unsigned mode, int backlog, str
     struct stat there;
     if (lstat(path, &there) == 0) {
         if (!S_ISSOCK(there.st_mode))
-            return problem_set(why, IO, EEXIST, "unixsocket: %s is there and is not a socket", path);
+            return problem_set(why, IO, EEXIST, "unixsocket: %s is there and is not a socket",
+                               path);
         if (is_served(&address))
             return problem_set(why, IO, EADDRINUSE,
                                "unixsocket: another server listens at %s: stop it, or choose "

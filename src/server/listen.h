@@ -15,18 +15,21 @@
 enum { LISTENER_NAME_SIZE = 160 };
 
 struct listener {
-    int fd; /* non-blocking */
+    int fd;     /* non-blocking */
     bool local; /* a Unix socket */
     _Atomic bool closed;
+    int port;                      /* 0: a Unix socket */
+    char word[LISTENER_NAME_SIZE]; /* of bind, as it was given */
     char name[LISTENER_NAME_SIZE]; /* "127.0.0.1:6380", "[::1]:6380", or the path */
     struct listener *next;
 };
 
-/* One listener for each word of `bind`: an IPv4 or IPv6 address, a name, `*` (every IPv4 address),
- * `::*` (every IPv6 one). A '-' before it: does not matter if the machine has no such address. Port 0:
- * none at all. */
-MUST_USE enum status listeners_open_tcp(const struct bytes *bind, size_t bind_count, int port,
-                                        int backlog, struct listener **out, struct problem *why);
+/* At one word of `bind`: an IPv4 or IPv6 address, a name, `*` (every IPv4 address) or `::*` (every
+ * IPv6 one). A '-' before it: does not matter if the machine has no such address; then `*out` is NULL. */
+MUST_USE enum status listener_open_tcp(struct bytes word, int port, int backlog,
+                                       struct listener **out, struct problem *why);
+/* Whether it is what listener_open_tcp makes of this word. */
+bool listener_is(const struct listener *listener, struct bytes word, int port);
 /* A socket file that nobody listens at any more is replaced. `mode` 0: only the owner may connect. */
 MUST_USE enum status listener_open_unix(const char *path, unsigned mode, int backlog,
                                         struct listener **out, struct problem *why);

@@ -14,9 +14,9 @@
 enum {
     CHORES_BUDGET_NS = 200 * 1000,
     SECOND_MS = 1000,
-    LINGER_MS = 10 * 1000,        /* for a closing connection to take what waits */
-    STOP_MS_MAX = 2000,           /* for all of them, when the server stops */
-    HTTP_LOG_MS = 10 * 1000,      /* between two lines about HTTP at this port */
+    LINGER_MS = 10 * 1000,   /* for a closing connection to take what waits */
+    STOP_MS_MAX = 2000,      /* for all of them, when the server stops */
+    HTTP_LOG_MS = 10 * 1000, /* between two lines about HTTP at this port */
 };
 
 /* ---- the replies' memory ---- */
@@ -133,9 +133,9 @@ static bool gather(struct loop *loop, struct connection *c) {
 
         size_t cap;
         struct bytes *args = batch_args(loop->batch, &cap);
-        enum resp_result result =
-            resp_parse(&c->parser, rest, LIKELY(known) ? &loop->limits : &loop->unauthenticated_limits,
-                       args, cap, request);
+        enum resp_result result = resp_parse(
+            &c->parser, rest, LIKELY(known) ? &loop->limits : &loop->unauthenticated_limits, args,
+            cap, request);
         if (LIKELY(result == RESP_COMMAND)) {
             if (UNLIKELY(is_http(request->args[0]))) {
                 refuse_http(loop, c);
@@ -185,7 +185,8 @@ static const char query_too_long[] =
 static const char output_too_long[] =
     "Closed a client: more replies wait for it than client-output-buffer-limit allows";
 
-static void put_in(struct connection_list *list, struct connection *c, enum connection_place place) {
+static void put_in(struct connection_list *list, struct connection *c,
+                   enum connection_place place) {
     if (c->place != PLACE_NONE) return;
     c->place = (uint8_t)place;
     TAILQ_INSERT_TAIL(list, c, place_link);
@@ -296,7 +297,8 @@ static void on_connection(struct loop *loop, struct connection *c, uint32_t even
     if (UNLIKELY(events & EPOLLOUT)) on_writable(loop, c);
     if (!(events & (EPOLLIN | EPOLLHUP)) || c->state == CONNECTION_CLOSED) return;
     if (UNLIKELY(!(c->watched & EPOLLIN))) {
-        if (events & EPOLLHUP) connection_close(c); /* both ways are shut; it would ring on and on */
+        if (events & EPOLLHUP)
+            connection_close(c); /* both ways are shut; it would ring on and on */
         return;
     }
     if (UNLIKELY(c->in_round || c->place == PLACE_BACKLOG)) return; /* comes again */
@@ -316,7 +318,8 @@ static void on_bell(struct loop *loop) {
 
 static void on_event(struct loop *loop, const struct epoll_event *event) {
     uint64_t tagged = event->data.u64;
-    void *at = (void *)(uintptr_t)(tagged & ~(uint64_t)EVENT_KINDS_MASK); /* NOLINT: a tagged pointer */
+    void *at =
+        (void *)(uintptr_t)(tagged & ~(uint64_t)EVENT_KINDS_MASK); /* NOLINT: a tagged pointer */
     switch ((enum event_kind)(tagged & EVENT_KINDS_MASK)) {
     case EVENT_CONNECTION: on_connection(loop, at, event->events); return;
     case EVENT_LISTENER: loop_accept(loop, at); return;
@@ -514,7 +517,8 @@ static void begin_stop(struct loop *loop) {
 /* All that was read is answered and all answers are sent, or it has been tried for long enough. */
 static bool has_stopped(struct loop *loop) {
     if (!loop->stopping) begin_stop(loop);
-    return (TAILQ_EMPTY(&loop->backlog) && loop->unsent == 0) || monotonic_ms(loop) >= loop->stop_ms;
+    return (TAILQ_EMPTY(&loop->backlog) && loop->unsent == 0) ||
+           monotonic_ms(loop) >= loop->stop_ms;
 }
 
 void *loop_run(void *self) {

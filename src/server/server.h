@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 struct pulse;
@@ -28,5 +30,5 @@ void server_run(struct server *server);
 void server_stop(struct server *server);
 struct server *server_free(struct server *server); /* always NULL; NULL is fine */
 /* Calls `visit` with the name of each address it listens at. */
-void server_addresses(struct server *server, void (*visit)(void *self, const char *name, bool local),
-                      void *self);
+void server_addresses(struct server *server,
+                      void (*visit)(void *self, const char *name, bool local), void *self);

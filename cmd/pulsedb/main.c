@@ -1,0 +1,323 @@
+/* main.c: the server program: from the words of its command line to a running instance, and back. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/env.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "command/pulse.h"
+#include "notify.h"
+#include "server/contain.h"
+#include "server/server.h"
+#include "store/store.h"
+
+enum { EXTRA_WORKERS = 4, WARNINGS_MAX = 64 };
+
+static const char help[] =
+    "Usage: pulsedb [FILE | -] [--NAME VALUE ...]\n"
+    "\n"
+    "Serves a Redis-compatible database that remembers the past of its keys.\n"
+    "\n"
+    "  pulsedb                           with the defaults: port 6380 of this machine\n"
+    "  pulsedb /etc/pulsedb/pulsedb.conf with a configuration file; a redis.conf will do\n"
+    "  pulsedb - < FILE                  with a configuration from standard input\n"
+    "  pulsedb --port 7000 --dir data    any setting of the file is an option too\n"
+    "  PULSEDB_PORT=7000 pulsedb         and a variable: weaker than options, stronger than the "
+    "file\n"
+    "\n"
+    "Settings to begin with:\n"
+    "  --port N             TCP port, 0 for none (6380)\n"
+    "  --bind ADDRESS ...   where to listen (127.0.0.1 -::1)\n"
+    "  --unixsocket PATH    listen at a Unix socket too\n"
+    "  --requirepass TEXT   the password clients have to give\n"
+    "  --maxmemory SIZE     100mb, 4gb (0: no limit)\n"
+    "  --dir PATH           where files go; made if it is not there (.)\n"
+    "  --threads N          event loops, 0 for one per processor (0)\n"
+    "  --history-memory N   what the past of keys may take: 10% or a size (10%)\n"
+    "  --loglevel WORD      debug, verbose, notice, warning, nothing (notice)\n"
+    "  --logfile PATH       the log (standard output)\n"
+    "\n"
+    "  -h, --help           this text\n"
+    "  -v, --version        the version\n"
+    "\n"
+    "Signals: TERM and INT stop it in order, HUP reopens the log.\n";
+
+/* What settings_load has to say comes before it is known where the log goes. */
+struct warnings {
+    struct arena arena;
+    struct bytes texts[WARNINGS_MAX];
+    size_t count;
+};
+
+static void keep_warning(void *self, const char *text) {
+    struct warnings *warnings = self;
+    if (warnings->count == WARNINGS_MAX) return;
+    warnings->texts[warnings->count++] = arena_format(&warnings->arena, "%s", text);
+}
+
+/* The wired instance, and what only main knows of it. */
+struct program {
+    struct pulse pulse;
+    struct server *server;
+    struct warnings warnings;
+    char executable[PATH_MAX];
+    const char *pidfile; /* in the arena of warnings; NULL: none */
+};
+
+static int complain(const struct problem *why) {
+    fprintf(stderr, "pulsedb: %s\n", why->text[0] ? why->text : "cannot start");
+    if (why->status == INVALID || why->status == NOT_FOUND)
+        fputs("pulsedb: --help shows how settings are given\n", stderr);
+    return EXIT_FAILURE;
+}
+
+static const char *text_of(struct program *program, enum setting_id id) {
+    struct arena *arena = &program->warnings.arena;
+    struct bytes text = settings_text(program->pulse.settings, id, arena);
+    return arena_format(arena, "%.*s", (int)text.len, text.data ? text.data : "").data;
+}
+
+/* ---- settings that act on something of main's ---- */
+
+static bool configure_log(void *self, enum setting_id id, struct problem *why) {
+    (void)id;
+    (void)why;
+    struct pulse *pulse = self;
+    log_configure(pulse->log, (enum log_level)setting_int(pulse->settings, loglevel),
+                  (enum log_format)setting_int(pulse->settings, log_format),
+                  (enum log_timestamp)setting_int(pulse->settings, log_timestamp_format));
+    return true;
+}
+
+/* Bytes, with 0 for the share that the store keeps to by itself. */
+static bool history_memory(struct settings *settings, uint64_t *out, struct problem *why) {
+    int64_t n = setting_int(settings, history_memory);
+    if (n < 0 && n != -10) {
+        problem_set(why, INVALID, 0,
+                    "history-memory is 10%% of the live data, or a size: 512mb, 4gb");
+        return false;
+    }
+    *out = n < 0 ? 0 : (uint64_t)n;
+    return true;
+}
+
+static bool configure_store(void *self, enum setting_id id, struct problem *why) {
+    (void)id;
+    struct pulse *pulse = self;
+    struct settings *settings = pulse->settings;
+    struct store_settings now = store_settings(pulse->store);
+    if (!history_memory(settings, &now.history_memory, why)) return false;
+    now.history = setting_int(settings, history);
+    now.lock_free_reads = setting_int(settings, lock_free_reads);
+    now.history_window_ms = (uint64_t)setting_int(settings, history_window);
+    now.history_versions_max = (uint64_t)setting_int(settings, history_max_versions);
+    now.history_resolution_ms = (uint64_t)setting_int(settings, history_resolution);
+    struct arena arena;
+    arena_init(&arena);
+    now.history_exclude =
+        settings_words(settings, SETTING_ID_history_exclude, &arena, &now.history_exclude_count);
+    store_configure(pulse->store, &now);
+    arena_deinit(&arena);
+    return true;
+}
+
+static void hear_changes(struct pulse *pulse) {
+    static const enum setting_id of_log[] = { SETTING_ID_loglevel, SETTING_ID_log_format,
+                                              SETTING_ID_log_timestamp_format };
+    static const enum setting_id of_store[] = {
+        SETTING_ID_history,         SETTING_ID_history_memory,       SETTING_ID_history_window,
+        SETTING_ID_history_exclude, SETTING_ID_history_max_versions, SETTING_ID_history_resolution,
+        SETTING_ID_lock_free_reads,
+    };
+    for (size_t i = 0; i < COUNT_OF(of_log); i++)
+        settings_on_change(pulse->settings, of_log[i], configure_log, pulse);
+    for (size_t i = 0; i < COUNT_OF(of_store); i++)
+        settings_on_change(pulse->settings, of_store[i], configure_store, pulse);
+}
+
+/* ---- start ---- */
+
+static enum status enter_dir(struct program *program, struct problem *why) {
+    const char *dir = text_of(program, SETTING_ID_dir);
+    if (dir[0] == '\0') return OK;
+    if (mkdir(dir, 0750) != 0 && errno != EEXIST)
+        return problem_set(why, IO, errno, "cannot make the directory %s: %s", dir,
+                           strerror(errno));
+    if (chdir(dir) != 0)
+        return problem_set(why, IO, errno, "cannot go to the directory %s (see --dir): %s", dir,
+                           strerror(errno));
+    return OK;
+}
+
+static enum status open_log(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
+    configure_log(pulse, SETTING_ID_loglevel, NULL);
+    const char *path = text_of(program, SETTING_ID_logfile);
+    if (path[0] && log_open(pulse->log, path, why) != OK) return IO;
+    for (size_t i = 0; i < program->warnings.count; i++)
+        log_write(pulse->log, LOG_WARNING, program->warnings.texts[i].data, NULL, 0);
+    return OK;
+}
+
+static void make_run_id(struct pulse *pulse) {
+    unsigned char random[20];
+    env_random(pulse->env, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        snprintf(pulse->run_id + 2 * i, 3, "%02x", random[i]);
+}
+
+static enum status make_store(struct pulse *pulse, struct problem *why) {
+    struct settings *settings = pulse->settings;
+    struct store_options options = {
+        .env = pulse->env,
+        .shards = (unsigned)setting_int(settings, shards),
+        .databases = (unsigned)setting_int(settings, databases),
+        .workers_max = server_threads(settings) + EXTRA_WORKERS,
+        .janitor_thread = true,
+    };
+    pulse->store = store_new(&options);
+    return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
+}
+
+static enum status write_pidfile(struct program *program, struct problem *why) {
+    const char *path = text_of(program, SETTING_ID_pidfile);
+    if (path[0] == '\0') return OK;
+    FILE *file = fopen(path, "we");
+    if (!file || fprintf(file, "%d\n", (int)getpid()) < 0) {
+        problem_set(why, IO, errno, "cannot write the pidfile %s: %s", path, strerror(errno));
+        if (file) fclose(file);
+        return IO;
+    }
+    fclose(file);
+    program->pidfile = path;
+    return OK;
+}
+
+static void say_address(void *self, const char *name, bool local) {
+    log_line(self, LOG_NOTICE, local ? "Listening at a Unix socket" : "Listening",
+             LOG_S("at", name));
+}
+
+static void warn_of_openness(struct program *program) {
+    struct pulse *pulse = &program->pulse;
+    bool password = text_of(program, SETTING_ID_requirepass)[0] != '\0';
+    bool loopback = strcmp(text_of(program, SETTING_ID_bind), "127.0.0.1 -::1") == 0;
+    if (!password && !loopback && !setting_int(pulse->settings, protected_mode))
+        log_write(pulse->log, LOG_WARNING,
+                  "Anybody who reaches this port can read and change everything: there is no "
+                  "password and protected-mode is off. Set requirepass, or bind 127.0.0.1",
+                  NULL, 0);
+    if (geteuid() == 0)
+        log_write(pulse->log, LOG_WARNING,
+                  "Running as root, which nothing here needs: a user of its own is safer", NULL, 0);
+    if (setting_int(pulse->settings, daemonize))
+        log_write(pulse->log, LOG_WARNING,
+                  "daemonize does nothing: the server stays in the foreground. Let systemd or a "
+                  "supervisor run it",
+                  NULL, 0);
+}
+
+static void say_hello(struct program *program) {
+    struct pulse *pulse = &program->pulse;
+    log_line(pulse->log, LOG_NOTICE, "PulseDB is starting", LOG_S("version", PULSE_VERSION),
+             LOG_I("pid", getpid()), LOG_I("threads", server_threads(pulse->settings)),
+             LOG_I("shards", setting_int(pulse->settings, shards)),
+             LOG_S("config", pulse->config_file ? pulse->config_file : "none"));
+    warn_of_openness(program);
+    log_write(pulse->log, LOG_NOTICE,
+              "Keys and their past are kept in memory only: this version writes no files", NULL, 0);
+    server_addresses(program->server, say_address, pulse->log);
+}
+
+static void say_ready(struct pulse *pulse) {
+    int64_t port = setting_int(pulse->settings, port);
+    char how[64];
+    snprintf(how, sizeof how, "redis-cli -p %lld", (long long)port);
+    if (port)
+        log_line(pulse->log, LOG_NOTICE, "Ready: try", LOG_S("connect", how),
+                 LOG_S("stop", "Ctrl-C, or SIGTERM"));
+    else
+        log_write(pulse->log, LOG_NOTICE, "Ready", NULL, 0);
+}
+
+static enum status start(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
+    if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
+    server_block_signals();
+    bool contained = contain_process();
+    make_run_id(pulse);
+    pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
+    pulse->commands = commands_new();
+    pulse->sessions = sessions_new();
+    if (make_store(pulse, why) != OK) return why->status;
+    hear_changes(pulse);
+    program->server = server_new(pulse, why);
+    if (!program->server || write_pidfile(program, why) != OK) return why->status;
+    say_hello(program);
+    if (!contained)
+        log_write(pulse->log, LOG_VERBOSE, "No seccomp filter here: the process could run programs",
+                  NULL, 0);
+    return server_start(program->server, why);
+}
+
+/* From the newest to the oldest; takes a half-built program too. */
+static void end(struct program *program) {
+    struct pulse *pulse = &program->pulse;
+    program->server = server_free(program->server);
+    if (program->pidfile) unlink(program->pidfile);
+    pulse->store = store_free(pulse->store);
+    pulse->sessions = sessions_free(pulse->sessions);
+    pulse->commands = commands_free(pulse->commands);
+    pulse->settings = settings_free(pulse->settings);
+    pulse->log = log_free(pulse->log);
+    arena_deinit(&program->warnings.arena);
+}
+
+static int serve(int argc, char **argv) {
+    static struct program program;
+    struct pulse *pulse = &program.pulse;
+    struct problem why = {};
+    pulse->env = env_real();
+    pulse->log = log_new(pulse->env);
+    pulse->settings = settings_new();
+    arena_init(&program.warnings.arena);
+    if (!realpath("/proc/self/exe", program.executable))
+        snprintf(program.executable, sizeof program.executable, "%s", argv[0]);
+    pulse->executable = program.executable;
+
+    enum status status = settings_load(pulse->settings, pulse->env, argc, argv, environ,
+                                       keep_warning, &program.warnings, &why);
+    pulse->config_file = settings_file(pulse->settings);
+    if (status == OK) status = start(&program, &why);
+    if (status == OK) {
+        say_ready(pulse);
+        notify("READY=1");
+        server_run(program.server);
+        notify("STOPPING=1");
+        server_stop(program.server);
+        log_write(pulse->log, LOG_NOTICE, "Stopped. Good bye", NULL, 0);
+    }
+    end(&program);
+    return status == OK ? EXIT_SUCCESS : complain(&why);
+}
+
+static bool is_word(const char *word, const char *a, const char *b) {
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && is_word(argv[1], "-h", "--help")) {
+        fputs(help, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc == 2 && is_word(argv[1], "-v", "--version")) {
+        puts("PulseDB " PULSE_VERSION);
+        return EXIT_SUCCESS;
+    }
+    return serve(argc, argv);
+}
