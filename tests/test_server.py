@@ -161,10 +161,10 @@ def test_idle_connections_are_cheap(pulse_server):
         before = resident_kib(server)
         conns = [Conn(server.port) for _ in range(1000)]
         for conn in conns:
-            assert conn.call("SET", "k", "v" * 5000) == "OK"
+            assert conn.call("ECHO", "v" * 5000) == b"v" * 5000
         grown = resident_kib(server) - before
         assert f"connected_clients:{len(conns) + 1}" in probe.call("INFO", "clients").decode()
-        assert grown < 4 * 1000, f"{grown} KiB for 1000 connections"
+        assert grown < 2.5 * 1000, f"{grown} KiB for 1000 connections"
         for conn in conns:
             conn.close()
         assert eventually(lambda: "connected_clients:1\r" in probe.call("INFO", "clients").decode())
@@ -324,7 +324,7 @@ def test_a_unix_socket_is_for_whom_unixsocketperm_says(pulse_server, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
     with Conn(path=str(path)) as conn:
         assert conn.call("PING") == "PONG"
-        assert f"addr={path}:0" in conn.call("CLIENT", "INFO").decode()
+        assert f"addr={str(path)[:61]}:0" in conn.call("CLIENT", "INFO").decode()
     pulse_server("--unixsocket", shared, "--unixsocketperm", "770")
     assert stat.S_IMODE(shared.stat().st_mode) == 0o770
     assert first.stop() == 0
@@ -396,7 +396,6 @@ def test_it_can_start_no_program(pulse_server):
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     if fields["Seccomp"] == "0":
-        # "San" is in the symbols of every sanitizer's runtime
         assert b"__asan" in pathlib.Path(server.binary).read_bytes() or \
             b"__tsan" in pathlib.Path(server.binary).read_bytes()
         pytest.skip("a build with sanitizers")

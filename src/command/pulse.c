@@ -2,6 +2,8 @@
 #include "command/pulse.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #ifdef PULSE_PLAIN_MALLOC
@@ -14,13 +16,14 @@ void pulse_wake(struct pulse *pulse) {
     for (size_t i = 0; i < pulse->loops_count; i++) mailbox_ring(pulse->loops[i]);
 }
 
+/* The second number of /proc/self/statm: pages in memory. */
 static uint64_t resident_by_kernel(void) {
+    char text[128] = "";
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file) return 0;
-    unsigned long long size = 0, resident = 0;
-    int read = fscanf(file, "%llu %llu", &size, &resident);
+    const char *space = fgets(text, sizeof text, file) ? strchr(text, ' ') : NULL;
     fclose(file);
-    return read == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    return space ? strtoull(space, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 #ifdef PULSE_PLAIN_MALLOC

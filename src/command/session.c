@@ -180,11 +180,14 @@ struct bytes session_who(const struct session *session) {
 
 uint16_t session_actor(struct session *session, struct pulse *pulse,
                        const struct command_info *info) {
+    uint64_t interned = store_actors_interned(pulse->store);
     for (size_t i = 0; i < COUNT_OF(session->actors); i++)
-        if (session->actors[i].actor && session->actors[i].command_id == info->id)
+        if (session->actors[i].actor && session->actors[i].command_id == info->id &&
+            interned - session->actors[i].interned < ACTORS_LASTING)
             return session->actors[i].actor;
     uint16_t actor = store_actor_intern(pulse->store, info->name, session_who(session));
     size_t slot = session->actors_next++ % COUNT_OF(session->actors);
+    session->actors[slot].interned = interned;
     session->actors[slot].command_id = info->id;
     session->actors[slot].actor = actor;
     return actor;

@@ -44,6 +44,7 @@ struct session {
     struct bytes last_name;          /* how it was spelled; data points to last_text */
     char last_text[16];
     struct { /* who writes, cached by command: store_actor_intern */
+        uint64_t interned; /* pairs known when it was: it may be reused after 65,000 more */
         uint32_t command_id;
         uint16_t actor;
     } actors[4];

@@ -5,6 +5,7 @@
  * takes paths whose last part may be a pattern. Of several lines with the same name the last wins,
  * but for the few settings that add up. What Redis knows and we do not is a warning; what nobody
  * knows is an error, because a misspelt setting is one that does not hold. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -157,7 +158,7 @@ static enum status read_line(struct reader *reader, struct bytes line, uint64_t 
 
 /* The next line of `text` from `*at` on, without its newline; false at the end. */
 static bool next_line(struct bytes text, size_t *at, struct bytes *line) {
-    if (*at >= text.len) return false;
+    if (!text.data || *at >= text.len) return false;
     const char *start = text.data + *at;
     const char *end = memchr(start, '\n', text.len - *at);
     *line = (struct bytes){ start, end ? (size_t)(end - start) : text.len - *at };
@@ -252,9 +253,8 @@ static enum status take_spelled(struct reader *reader, struct bytes *words, size
 static bool variable_names(const char *variable, size_t len, const char *setting) {
     if (strlen(setting) != len) return false;
     for (size_t i = 0; i < len; i++) {
-        char c =
-            setting[i] >= 'a' && setting[i] <= 'z' ? (char)(setting[i] - 'a' + 'A') : setting[i];
-        if (variable[i] != (c == '-' ? '_' : c)) return false;
+        int c = setting[i] == '-' ? '_' : toupper((unsigned char)setting[i]);
+        if ((unsigned char)variable[i] != c) return false;
     }
     return true;
 }
@@ -463,7 +463,7 @@ static enum status rewrite(struct settings *settings, struct env *env, const cha
     status = read_text(&reader, text, why);
     if (status == OK) {
         struct buffer out;
-        buffer_init(&out, 2 * CONFIG_FILE_MAX);
+        buffer_init(&out, (size_t)2 * CONFIG_FILE_MAX);
         rewrite_text(settings, in_file, text, &out);
         status = env_replace_file(env, path, buffer_bytes(&out), why);
         buffer_deinit(&out);

@@ -18,7 +18,7 @@ struct actor {
 struct actors {
     pthread_mutex_t lock;
     uint32_t next; /* the slot to be taken next */
-    uint64_t interned;
+    _Atomic uint64_t interned;
     struct siphash_key seed;
     uint32_t buckets[BUCKETS];
     struct actor ring[ACTORS_MAX];
@@ -77,17 +77,14 @@ uint16_t store_actor_intern(struct store *store, struct bytes op, struct bytes c
                                  .since = store_clock(store),
                                  .next = actors->buckets[bucket] };
         actors->buckets[bucket] = slot;
-        actors->interned++;
+        atomic_fetch_add_explicit(&actors->interned, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&actors->lock);
     return (uint16_t)slot;
 }
 
 uint64_t store_actors_interned(struct store *store) {
-    pthread_mutex_lock(&store->actors->lock);
-    uint64_t interned = store->actors->interned;
-    pthread_mutex_unlock(&store->actors->lock);
-    return interned;
+    return atomic_load_explicit(&store->actors->interned, memory_order_relaxed);
 }
 
 bool store_actor(struct store *store, uint16_t actor, uint64_t stamp, struct arena *arena,

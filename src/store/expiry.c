@@ -166,6 +166,8 @@ static bool chores_of(struct worker *worker, struct shard *shard, uint64_t tick)
     if (atomic_load_explicit(&store->active_expire, memory_order_relaxed) &&
         !wheel_idle(&shard->wheel, tick))
         more = fire_due(&txn, shard, tick, FIRE_GROUP);
+    else if (shard->wheel.records == 0)
+        shard->wheel.now = tick; /* nothing to turn */
     for (unsigned db = 0; db < store->databases; db++) {
         struct index *index = database_now(&shard->databases[db]);
         if (index && index->old) more |= index_migrate(index, worker, MIGRATE_CHORE);
