@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Who may include whom. A folder may include its own files and those of the folders below it.
 
-The table is the architecture; docs/ARCHITECTURE.md draws it. A row names a folder and what it may
+The table is the architecture; ARCHITECTURE.md draws it. A row names a folder and what it may
 reach; nothing else may be included. Run by `meson test --suite tidy`."""
 import pathlib, re, sys
 

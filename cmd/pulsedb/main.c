@@ -184,18 +184,19 @@ static enum status make_store(struct pulse *pulse, struct problem *why) {
     return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
 }
 
-static enum status write_pidfile(struct program *program, struct problem *why) {
+/* A convenience, not a need: where it cannot be written (a redis.conf names /run/redis), the server is
+ * not worse for it. */
+static void write_pidfile(struct program *program) {
     const char *path = text_of(program, SETTING_ID_pidfile);
-    if (path[0] == '\0') return OK;
+    if (path[0] == '\0') return;
     FILE *file = fopen(path, "we");
-    if (!file || fprintf(file, "%d\n", (int)getpid()) < 0) {
-        problem_set(why, IO, errno, "cannot write the pidfile %s: %s", path, strerror(errno));
-        if (file) fclose(file);
-        return IO;
-    }
-    fclose(file);
-    program->pidfile = path;
-    return OK;
+    bool written = file && fprintf(file, "%d\n", (int)getpid()) > 0;
+    if (file) written &= fclose(file) == 0;
+    if (written)
+        program->pidfile = path;
+    else
+        log_line(program->pulse.log, LOG_WARNING, "Cannot write the pidfile", LOG_S("path", path),
+                 LOG_S("error", strerror(errno)));
 }
 
 static void say_address(void *self, const char *name, bool local) {
@@ -257,7 +258,8 @@ static enum status start(struct program *program, struct problem *why) {
     if (make_store(pulse, why) != OK) return why->status;
     hear_changes(pulse);
     program->server = server_new(pulse, why);
-    if (!program->server || write_pidfile(program, why) != OK) return why->status;
+    if (!program->server) return why->status;
+    write_pidfile(program);
     say_hello(program);
     if (!contained)
         log_write(pulse->log, LOG_VERBOSE, "No seccomp filter here: the process could run programs",

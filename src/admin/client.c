@@ -317,6 +317,7 @@ static bool unblock_one(void *self, struct session *session) {
 static enum outcome client_unblock(struct call *call) {
     struct unblocking unblocking = { .how = 1 };
     int64_t id;
+    if (call->args_count > 4) return fail_subcommand_words(call);
     if (call->args_count == 4) {
         if (arg_is(call, 3, BYTES("ERROR")))
             unblocking.how = 2;
@@ -332,6 +333,7 @@ static enum outcome client_unblock(struct call *call) {
 /* A pause is never shortened nor weakened by a later one: UNPAUSE ends it. */
 static enum outcome client_pause(struct call *call) {
     int64_t timeout, until;
+    if (call->args_count > 4) return fail_subcommand_words(call);
     bool writes_only = call->args_count == 4 && arg_is(call, 3, BYTES("WRITE"));
     if (call->args_count == 4 && !writes_only && !arg_is(call, 3, BYTES("ALL")))
         return fail(call, "ERR CLIENT PAUSE mode must be WRITE or ALL");

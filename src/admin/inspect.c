@@ -420,11 +420,7 @@ static enum outcome debug(struct call *call) {
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         if (call->args_count == parts[i].words && arg_is(call, 1, bytes_of(parts[i].name)))
             return parts[i].run(call);
-    struct bytes sub = call->args[1];
-    return fail_format(call,
-                       "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG "
-                       "HELP.",
-                       (int)(sub.len < 128 ? sub.len : 128), sub.data);
+    return fail_subcommand_words(call);
 }
 
 COMMAND(debug) = {

@@ -86,10 +86,10 @@ static enum outcome lastsave(struct call *call) {
 
 static enum outcome wait_run(struct call *call) {
     int64_t replicas, timeout;
+    if (!arg_int(call, 1, &replicas)) return FAILED;
     if (!int_parse(call->args[2], &timeout))
         return fail(call, "ERR timeout is not an integer or out of range");
     if (timeout < 0) return fail(call, "ERR timeout is negative");
-    if (!arg_int(call, 1, &replicas)) return FAILED;
     return reply_int(call, 0); /* so many replicas have it */
 }
 

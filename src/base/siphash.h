@@ -42,7 +42,14 @@ static inline uint64_t siphash(const struct siphash_key *key, struct bytes in) {
         v0 ^= m;
     }
     uint64_t last = (uint64_t)in.len << 56;
-    for (size_t i = 0; i < (in.len & 7); i++) last |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    size_t rest = in.len & 7;
+    if (rest && in.len >= 8) { /* the last eight bytes at once, without those that were taken */
+        uint64_t m;
+        memcpy(&m, at + rest - 8, 8);
+        last |= m >> (8 * (8 - rest));
+    } else {
+        for (size_t i = 0; i < rest; i++) last |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    }
     v3 ^= last;
     SIPHASH_ROUND(v0, v1, v2, v3);
     v0 ^= last;

@@ -23,6 +23,7 @@ struct batch {
     size_t count, words_used;
     struct gathered slots[BATCH_MAX];
     struct bytes words[WORDS_MAX];
+    struct txn peek; /* for all reads without a lock of one batch */
     struct arena arena;
 };
 
@@ -59,7 +60,7 @@ static const struct command_info *find(struct batch *batch, struct session *sess
                                        const struct bytes *args, size_t count) {
     struct bytes name = args[0];
     if (LIKELY(session->last && name.len == session->last_name.len &&
-               memcmp(name.data, session->last_text, name.len) == 0))
+               bytes_same(name.data, session->last_text, name.len)))
         return session->last;
     struct command_info *container = NULL;
     const struct command_info *info =
@@ -128,11 +129,15 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
         slot->key.db = session->db; /* a SELECT may have come between */
         call.first = &slot->key;
     }
-    /* Reads without a lock happen inside the epoch; nothing else holds back the freeing of others. */
-    if (LIKELY(info != NULL) && info->flags & CMD_PEEK)
+    /* Reads without a lock happen inside the epoch. What may take long leaves it, so that it does not
+     * hold back the freeing of memory; where the key was seen means nothing after that. */
+    if (LIKELY(info && info->brief)) {
+        call.peek = &batch->peek;
         worker_enter(batch->worker);
-    else
+    } else {
         worker_exit(batch->worker);
+        slot->key.hint = NULL;
+    }
 
     struct out_mark mark = out_mark(reply->out);
     uint64_t errors = reply->errors;
@@ -152,10 +157,12 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
 
 void batch_run(struct batch *batch, void (*ended)(void *owner, enum batch_result result)) {
     size_t count = batch->count;
+    worker_enter(batch->worker);
+    txn_begin_unlocked(&batch->peek, batch->worker, &batch->arena, TXN_PEEK);
     for (size_t i = 0; i < count; i++)
         if (LIKELY(batch->slots[i].hashed))
             store_prefetch_entry(batch->pulse->store, &batch->slots[i].key);
-    void *stopped[BATCH_MAX]; /* connections whose later commands are not to run */
+    UNINITIALIZED void *stopped[BATCH_MAX]; /* connections whose later commands are not to run */
     size_t stopped_count = 0, done = 0;
     for (size_t i = 0; i < count; i++) {
         struct gathered *slot = &batch->slots[i];

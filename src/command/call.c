@@ -32,7 +32,7 @@ enum outcome fail_arity(struct call *call) {
                        (int)call->info->name.len, call->info->name.data);
 }
 
-enum outcome fail_subcommand(struct call *call) {
+static enum outcome fail_sub(struct call *call, const char *what) {
     struct bytes sub = call->args[call->args_count > 1];
     char container[32];
     size_t len = call->args[0].len < sizeof container ? call->args[0].len : sizeof container - 1;
@@ -40,8 +40,16 @@ enum outcome fail_subcommand(struct call *call) {
         char c = call->args[0].data[i];
         container[i] = c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
     }
-    return fail_format(call, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",
+    return fail_format(call, "ERR unknown subcommand%s '%.*s'. Try %.*s HELP.", what,
                        (int)(sub.len < 128 ? sub.len : 128), sub.data, (int)len, container);
+}
+
+enum outcome fail_subcommand(struct call *call) {
+    return fail_sub(call, "");
+}
+
+enum outcome fail_subcommand_words(struct call *call) {
+    return fail_sub(call, " or wrong number of arguments for");
 }
 
 enum outcome fail_pruned(struct call *call, uint64_t oldest) {

@@ -34,7 +34,8 @@ struct call {
     struct worker *worker;
     struct arena *arena;     /* freed after the answer */
     const struct key *first; /* args[1] as a key, when it was hashed for the batch; else NULL */
-    bool in_multi;           /* run by EXEC */
+    struct txn *peek; /* a transaction for reads without a lock, used again and again; or NULL */
+    bool in_multi;    /* run by EXEC */
 };
 
 /* Errors with Redis' exact words (COMPAT.md 1.6). */
@@ -52,7 +53,9 @@ struct call {
 enum outcome fail(struct call *call, const char *message);
 PRINTF(2, 3) enum outcome fail_format(struct call *call, const char *format, ...);
 enum outcome fail_arity(struct call *call);      /* wrong number of arguments for '...' command */
-enum outcome fail_subcommand(struct call *call); /* unknown subcommand or wrong number ... */
+enum outcome fail_subcommand(struct call *call); /* unknown subcommand '...'. Try ... HELP. */
+/* unknown subcommand or wrong number of arguments for '...': where arity lets too many words through */
+enum outcome fail_subcommand_words(struct call *call);
 
 /* Reads argument `i`, or answers what is wrong with it and returns false. */
 MUST_USE bool arg_int(struct call *call, size_t i, int64_t *out);

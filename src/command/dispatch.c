@@ -91,7 +91,7 @@ static enum outcome run_command(struct call *call) {
     const struct command_info *info = call->info;
     struct pulse *pulse = call->pulse;
     uint32_t flags = info->flags;
-    struct txn txn;
+    UNINITIALIZED struct txn txn;
     enum outcome outcome;
     if (UNLIKELY(call->session->at != 0) && flags & CMD_READONLY) {
         txn_begin_unlocked(&txn, call->worker, call->arena, 0);
@@ -120,14 +120,14 @@ static enum outcome run_command(struct call *call) {
     return outcome;
 }
 
-enum outcome dispatch(struct call *call) {
+static enum outcome dispatch_checked(struct call *call) {
     const struct command_info *info = call->info;
     struct session *session = call->session;
     if (UNLIKELY(!info)) return refuse(call, fail_unknown(call));
     if (UNLIKELY(info->flags & CMD_CONTAINER)) return refuse(call, refuse_container(call));
     bool queued = UNLIKELY(session_has(session, SESSION_MULTI)) && !(info->flags & CMD_NOW);
     if (UNLIKELY(!(queued ? command_count_fits : command_arity_fits)(info, call->args_count)))
-        return refuse(call, fail_arity(call));
+        return refuse(call, multi_fail_arity(call));
     if (UNLIKELY(needs_password(call)))
         return refuse(call, fail(call, "NOAUTH Authentication required."));
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
@@ -139,6 +139,29 @@ enum outcome dispatch(struct call *call) {
         return multi_queue(call);
     }
     return run_command(call);
+}
+
+/* Nothing is to be said about this call but its answer: one key, the right number of words, no
+ * MULTI, no past, no password that is missing. */
+static inline bool is_plain(const struct call *call) {
+    const struct session *session = call->session;
+    uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH;
+    return call->first && call->info->arity == (int)call->args_count && session->authenticated &&
+           session->at == 0 &&
+           !(atomic_load_explicit(&session->flags, memory_order_relaxed) & special);
+}
+
+enum outcome dispatch(struct call *call) {
+    if (LIKELY(is_plain(call))) {
+        if (LIKELY(call->info->flags & CMD_PEEK && call->peek)) {
+            call->txn = call->peek;
+            enum outcome outcome = call->info->command->run(call);
+            if (UNLIKELY(call->peek->held != NULL)) txn_let_held(call->peek);
+            return outcome;
+        }
+        return run_command(call);
+    }
+    return dispatch_checked(call);
 }
 
 enum outcome call_nested(struct call *call, uint64_t at, const struct bytes *args, size_t count) {

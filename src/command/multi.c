@@ -179,7 +179,7 @@ static enum outcome exec(struct call *call) {
     for (size_t i = 0; i < multi->watched_count; i++)
         shardset_add(set, call_key_of(call, 0, multi->watched[i].name).shard);
 
-    struct txn txn;
+    UNINITIALIZED struct txn txn;
     txn_begin(&txn, call->worker, call->arena, set, TXN_MULTI);
     if (!watches_hold(call, &txn)) {
         txn_commit(&txn);
@@ -193,6 +193,13 @@ static enum outcome exec(struct call *call) {
     txn_commit(&txn);
     multi_discard(session);
     return DONE;
+}
+
+enum outcome multi_fail_arity(struct call *call) {
+    if (call->info->command->run != exec) return fail_arity(call);
+    multi_discard(call->session);
+    return fail(call, "EXECABORT Transaction discarded because of: wrong number of arguments for "
+                      "'exec' command");
 }
 
 static enum outcome watch(struct call *call) {

@@ -11,6 +11,9 @@ struct multi;
 
 /* Queues the call's words, or answers why not (and makes the transaction fail at EXEC). */
 enum outcome multi_queue(struct call *call);
+/* Answers that the call has the wrong number of words. An EXEC that has it ends the transaction all the
+ * same, so that a client is never left inside one. */
+enum outcome multi_fail_arity(struct call *call);
 /* Remembers that a command was refused while queueing. */
 void multi_spoil(struct session *session);
 void multi_discard(struct session *session);   /* drops the queue and the watched keys */

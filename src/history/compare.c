@@ -132,6 +132,7 @@ static enum outcome diff_match(struct call *call) {
     for (struct words w = call_rest(call, 5); words_left(&w);) {
         if (words_take_value(&w, BYTES("COUNT"), &i)) {
             if (!arg_positive(call, i, &wanted)) return FAILED;
+            if (!wanted) return fail(call, ERR_SYNTAX); /* as SCAN */
         } else if (words_take_value(&w, BYTES("CURSOR"), &i)) {
             if (!int_parse(call->args[i], &at) || at < 0) return fail(call, "ERR invalid cursor");
         } else {
@@ -241,7 +242,8 @@ static enum outcome revert(struct call *call) {
         return done == REFUSED ? FAILED : reply_int(call, done == CHANGED);
     }
     bool dry_run = call->args_count == 5;
-    if (!arg_is(call, 1, BYTES("MATCH")) || (dry_run && !arg_is(call, 4, BYTES("DRYRUN"))))
+    if (!arg_is(call, 1, BYTES("MATCH")) || call->args_count > 5 ||
+        (dry_run && !arg_is(call, 4, BYTES("DRYRUN"))))
         return fail(call, ERR_SYNTAX);
     if (!arg_instant(call, 3, &at)) return FAILED;
     struct name *present = NULL, *past = NULL;

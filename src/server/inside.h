@@ -29,6 +29,7 @@ enum {
     LENT_MAX = 64,                  /* so many are kept ready */
     INBOX_MAX = 256,                /* accepted sockets on their way to another loop */
     TURN_MS = 16,                   /* an idle turn: a tick of the wheels */
+    QUIET_TURN_MS = 48,             /* after a second of those: expiry stays within 100 ms */
 };
 
 enum event_kind { EVENT_CONNECTION, EVENT_LISTENER, EVENT_BELL, EVENT_KINDS_MASK = 3 };
@@ -54,6 +55,7 @@ struct loop {
     struct connection_list connections, backlog, paused, dead;
     uint32_t unsent; /* connections that wait for EPOLLOUT */
     bool more_chores, stopping, listening;
+    int64_t event_ms; /* the last turn that had anything to do */
     int64_t chores_ms, second_ms, stop_ms, accept_again_ms; /* when last, or when next; 0: not */
     int64_t http_logged_ms, refused_logged_ms;
     uint64_t http_seen;

@@ -27,7 +27,10 @@ static void lend(struct loop *loop, struct out *out) {
 }
 
 static void take_back(struct loop *loop, struct out *out) {
-    if (UNLIKELY(out->cap != LENT_SIZE)) return; /* it has grown; out_sent gave it back */
+    if (UNLIKELY(out->cap != LENT_SIZE)) {
+        out_sent(out, 0, 0); /* it has grown: back to the allocator with it */
+        return;
+    }
     if (LIKELY(loop->lent_count < LENT_MAX))
         loop->lent[loop->lent_count++] = out->data;
     else
@@ -80,6 +83,7 @@ static void run_batch(struct loop *loop) {
  * page's choosing. */
 static inline bool is_http(struct bytes word) {
     if (LIKELY(word.len != 4 && word.len != 5)) return false;
+    if (LIKELY((word.data[1] | 0x20) != 'o')) return false;
     return bytes_equal_nocase(word, BYTES("post")) || bytes_equal_nocase(word, BYTES("host:"));
 }
 
@@ -388,19 +392,15 @@ static bool output_too_long_for(struct loop *loop, struct connection *c, int64_t
     return now - c->output_since_ms >= (int64_t)limit->soft_seconds * SECOND_MS;
 }
 
-static void look_at(struct loop *loop, struct connection *c, int64_t now, bool password) {
+/* Whether it has used up the time that it had. */
+static bool is_overdue(struct loop *loop, struct connection *c, int64_t now, bool password) {
+    if (c->state == CONNECTION_CLOSING) return now - c->closing_since_ms > LINGER_MS;
+    if (password && !c->session.authenticated &&
+        now - c->session.created_ms > (int64_t)UNAUTH_SECONDS_MAX * SECOND_MS)
+        return true;
     int64_t timeout_ms = setting_int(loop->pulse->settings, timeout) * SECOND_MS;
     int64_t active = atomic_load_explicit(&c->session.active_ms, memory_order_relaxed);
-    if (c->state == CONNECTION_CLOSING) {
-        if (now - c->closing_since_ms > LINGER_MS) connection_close(c);
-    } else if (password && !c->session.authenticated &&
-               now - c->session.created_ms > UNAUTH_SECONDS_MAX * SECOND_MS) {
-        connection_close(c);
-    } else if (timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED) {
-        connection_close(c);
-    } else if (output_too_long_for(loop, c, now)) {
-        close_for(c, COUNTER_clients_closed_output, output_too_long);
-    }
+    return timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED;
 }
 
 static uint64_t rate(struct loop *loop, enum counter counter, uint64_t *last, int64_t elapsed_ms) {
@@ -447,17 +447,15 @@ static void each_second(struct loop *loop, int64_t now) {
     struct connection *c = TAILQ_FIRST(&loop->connections), *next;
     for (; c; c = next) {
         next = TAILQ_NEXT(c, link);
-        look_at(loop, c, now, password);
+        if (is_overdue(loop, c, now, password))
+            connection_close(c);
+        else if (output_too_long_for(loop, c, now))
+            close_for(c, COUNTER_clients_closed_output, output_too_long);
     }
     if (loop->index == 0) measure(loop, elapsed_ms);
 }
 
 /* ---- the turn ---- */
-
-/* Whether `ms` went by since `then`; a clock that was set back counts as yes. */
-static bool passed(int64_t now, int64_t then, int64_t ms) {
-    return now - then >= ms || now < then;
-}
 
 static void do_chores(struct loop *loop, int64_t now) {
     loop->chores_ms = now;
@@ -472,7 +470,9 @@ static void bury(struct loop *loop) {
 
 static void turn(struct loop *loop) {
     bool busy = loop->more_chores || !TAILQ_EMPTY(&loop->backlog);
-    int count = epoll_wait(loop->epoll, loop->events, EVENTS_MAX, busy ? 0 : TURN_MS);
+    bool quiet = worker_now_ms(loop->worker) - loop->event_ms > SECOND_MS;
+    int wait_ms = busy ? 0 : quiet ? QUIET_TURN_MS : TURN_MS;
+    int count = epoll_wait(loop->epoll, loop->events, EVENTS_MAX, wait_ms);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->paused))) end_pause(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->backlog))) take_backlog(loop);
     int at = 0;
@@ -483,8 +483,9 @@ static void turn(struct loop *loop) {
     } while (at < count);
 
     int64_t now = worker_now_ms(loop->worker);
-    if (loop->more_chores || passed(now, loop->chores_ms, TURN_MS)) do_chores(loop, now);
-    if (UNLIKELY(passed(now, loop->second_ms, SECOND_MS))) each_second(loop, now);
+    if (count > 0) loop->event_ms = now;
+    if (loop->more_chores || now - loop->chores_ms >= TURN_MS) do_chores(loop, now);
+    if (UNLIKELY(now - loop->second_ms >= SECOND_MS)) each_second(loop, now);
     if (UNLIKELY(loop->accept_again_ms) && now >= loop->accept_again_ms) {
         loop->accept_again_ms = 0;
         loop_listen(loop, !loop->stopping);

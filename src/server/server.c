@@ -228,8 +228,8 @@ struct server *server_new(struct pulse *pulse, struct problem *why) {
     server->pulse = pulse;
     server->bell.fd = -1;
     server->loops_count = server_threads(pulse->settings);
-    server->loops = mem_new_zero(server->loops_count * sizeof *server->loops);
-    server->mailboxes = mem_new_zero(server->loops_count * sizeof *server->mailboxes);
+    server->loops = mem_new_zero(server->loops_count * sizeof(void *));
+    server->mailboxes = mem_new_zero(server->loops_count * sizeof(void *));
     pthread_mutex_init(&server->listeners_lock, NULL);
     if (fit_maxclients(server, why) != OK || make_loops(server, why) != OK ||
         listen_as_set(server, why) != OK || listen_unix(server, why) != OK)
@@ -307,8 +307,8 @@ struct server *server_free(struct server *server) {
     listeners_free(server->listeners);
     listeners_free(server->retired);
     if (server->bell.fd >= 0) close(server->bell.fd);
-    mem_free(server->loops, server->loops_count * sizeof *server->loops);
-    mem_free(server->mailboxes, server->loops_count * sizeof *server->mailboxes);
+    mem_free(server->loops, server->loops_count * sizeof(void *));
+    mem_free(server->mailboxes, server->loops_count * sizeof(void *));
     pthread_mutex_destroy(&server->listeners_lock);
     mem_free(server, sizeof *server);
     return NULL;

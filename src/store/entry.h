@@ -118,6 +118,6 @@ static inline size_t entry_memory(const struct entry *entry) {
 static inline bool entry_is(const struct entry *entry, struct bytes name) {
     if (LIKELY(name.len < ENTRY_KLEN_LONG))
         return entry->klen == name.len &&
-               memcmp(entry->data + entry_words_size(entry->words), name.data, name.len) == 0;
+               bytes_same(entry->data + entry_words_size(entry->words), name.data, name.len);
     return bytes_equal(entry_name(entry), name);
 }

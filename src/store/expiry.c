@@ -79,7 +79,7 @@ static void prefetch_group(const struct shard *shard, const uint64_t *payloads, 
     }
     for (size_t i = 0; i < count; i++) {
         const struct index *index = database_now(&shard->databases[payloads[i] & 0xff]);
-        if (index) index_prefetch(index, payloads[i] >> 8 << 32);
+        if (index) (void)index_prefetch(index, payloads[i] >> 8 << 32);
     }
 }
 
@@ -157,9 +157,9 @@ void expiry_rearm(struct store *store, uint32_t db) {
 
 static bool chores_of(struct worker *worker, struct shard *shard, uint64_t tick) {
     struct store *store = worker->store;
-    struct arena arena;
+    UNINITIALIZED struct arena arena;
     arena_init(&arena);
-    struct txn txn;
+    UNINITIALIZED struct txn txn;
     txn_begin_single(&txn, worker, &arena, shard->number, 0);
     txn.event = "expired";
     bool more = false;

@@ -59,7 +59,8 @@ static COLD struct segment *segment_new(struct history *history) {
 
 /* Room for a record with `len` bytes of payload; fills the header. */
 static struct record *append(struct history *history, const struct entry *entry, uint64_t stamp,
-                             uint32_t db, size_t len, uint64_t *position) {
+                             uint32_t db, unsigned kind, unsigned flags, size_t len,
+                             uint64_t *position) {
     static_assert(STRING_INLINE_MAX + 24 <= RECORD_LEN_MAX);
     static_assert(DATABASES_MAX <= 256 && SEGMENT_SIZE <= 65536);
     uint32_t units = (uint32_t)((sizeof(struct record) + len + 7) / 8);
@@ -89,11 +90,12 @@ static struct record *append(struct history *history, const struct entry *entry,
             if (before->skip) skip = *position - (prev - before->skip);
         }
     }
-    record->prev = prev & POSITION_MAX;
-    record->db = db & 0xff;
-    record->skip = skip <= UINT32_MAX ? (uint32_t)skip : 0;
-    record->len = len & RECORD_LEN_MAX;
-    record->actor = entry->actor;
+    if (UNLIKELY(skip > UINT32_MAX)) skip = 0;
+    /* The bit fields of struct record, in two stores; gcc and clang lay them out from the low end. */
+    uint64_t head[2] = { (prev & POSITION_MAX) | (uint64_t)db << 47 | (uint64_t)kind << 55,
+                         skip | (uint64_t)len << 32 | (uint64_t)flags << 43 |
+                             (uint64_t)entry->actor << 48 };
+    memcpy(record, head, sizeof head);
     record->birth = entry->stamp;
     return record;
 }
@@ -119,18 +121,17 @@ uint64_t history_put_state(struct history *history, const struct entry *entry, u
         content = text.len;
     }
     size_t expire = entry->words & ENTRY_EXPIRE ? 8 : 0, mark = tombstone ? 8 : 0;
+    unsigned kind = (type == VALUE_NONE ? EFFECT_DELETE : EFFECT_SET) | type << 3 | encoding << 6;
+    unsigned flags = (expire ? RECORD_EXPIRE : 0u) | (blob ? RECORD_OWNED : 0u) |
+                     (tombstone ? RECORD_TOMBSTONE : 0u);
     uint64_t position;
-    struct record *record = append(history, entry, stamp, db, expire + content + mark, &position);
-    record->kind = type == VALUE_NONE ? EFFECT_DELETE : EFFECT_SET;
-    record->type = type & 7;
-    record->encoding = encoding & 7;
-    record->flags = (expire ? RECORD_EXPIRE : 0u) | (blob ? RECORD_OWNED : 0u) |
-                    (tombstone ? RECORD_TOMBSTONE : 0u);
+    struct record *record =
+        append(history, entry, stamp, db, kind, flags, expire + content + mark, &position);
     unsigned char *at = record->payload;
     if (expire) memcpy(at, entry->data, 8);
     at += expire;
     if (text.len) {
-        memcpy(at, text.data, text.len);
+        bytes_move(at, text.data, text.len);
     } else if (content) {
         uint64_t word = entry_load(entry, ENTRY_VALUE);
         memcpy(at, &word, 8);
@@ -147,10 +148,7 @@ uint64_t history_put_state(struct history *history, const struct entry *entry, u
 uint64_t history_put_expire(struct history *history, const struct entry *entry, uint64_t stamp,
                             uint32_t db) {
     uint64_t position;
-    struct record *record = append(history, entry, stamp, db, 8, &position);
-    record->kind = EFFECT_EXPIRE;
-    record->type = record->encoding = 0;
-    record->flags = 0;
+    struct record *record = append(history, entry, stamp, db, EFFECT_EXPIRE, 0, 8, &position);
     int64_t at = entry_expire(entry);
     memcpy(record->payload, &at, 8);
     return position;
@@ -162,10 +160,8 @@ uint64_t history_put_splice(struct history *history, const struct entry *entry, 
     struct bytes before = { blob->data + offset, kept };
     struct blob *copy = kept > STRING_INLINE_MAX ? blob_of(before) : NULL;
     uint64_t position;
-    struct record *record = append(history, entry, stamp, db, 16 + (copy ? 8 : kept), &position);
-    record->kind = EFFECT_SPLICE;
-    record->type = record->encoding = 0;
-    record->flags = copy ? RECORD_OWNED : 0;
+    struct record *record = append(history, entry, stamp, db, EFFECT_SPLICE,
+                                   copy ? RECORD_OWNED : 0, 16 + (copy ? 8 : kept), &position);
     uint64_t words[3] = { offset, blob->len, (uint64_t)(uintptr_t)copy };
     memcpy(record->payload, words, copy ? 24 : 16);
     if (!copy && kept) memcpy(record->payload + 16, before.data, kept);

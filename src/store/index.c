@@ -270,7 +270,7 @@ void index_candidates(struct index *index, uint32_t prefix32,
     }
 }
 
-void index_prefetch(const struct index *index, uint64_t x) {
+_Atomic uint64_t *index_prefetch(const struct index *index, uint64_t x) {
     uint64_t tag = index_tag(x);
     uint64_t cur = atomic_load_explicit(&index->cur, memory_order_acquire);
     struct bucket *bucket = table_bucket(cur, x);
@@ -279,8 +279,9 @@ void index_prefetch(const struct index *index, uint64_t x) {
         if ((word ^ tag) >> INDEX_TAG_SHIFT != 0) continue;
         __builtin_prefetch(word_entry(word));
         __builtin_prefetch((char *)word_entry(word) + 64);
-        return;
+        return &bucket->w[i];
     }
+    return NULL;
 }
 
 size_t index_buckets(const struct index *index) {

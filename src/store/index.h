@@ -91,6 +91,15 @@ static inline uint64_t bucket_find(struct bucket *bucket, uint64_t x, struct byt
     }
 }
 
+/* The word in the slot where index_prefetch saw the key's tag, if it still is the key's, else 0. A
+ * slot that was left is zero, or became a link; a table that was left takes no new words. */
+static inline uint64_t hint_find(_Atomic uint64_t *hint, uint64_t x, struct bytes name) {
+    uint64_t word = atomic_load_explicit(hint, memory_order_acquire);
+    if (UNLIKELY((word ^ index_tag(x)) >> INDEX_TAG_SHIFT != 0)) return 0;
+    if (UNLIKELY(!(word & INDEX_POINTER) || (word & INDEX_LINK))) return 0;
+    return LIKELY(entry_is(word_entry(word), name)) ? word : 0;
+}
+
 /* Under the lock. */
 static inline uint64_t index_find(const struct index *index, uint64_t hash, struct bytes name,
                                   _Atomic uint64_t **slot) {
@@ -140,5 +149,6 @@ uint64_t index_visit(struct index *index, uint64_t x,
 void index_candidates(struct index *index, uint32_t prefix32,
                       void (*visit)(void *self, _Atomic uint64_t *slot, struct entry *entry),
                       void *self);
-void index_prefetch(const struct index *index, uint64_t x); /* the entries behind x's tag */
+/* Prefetches the first entry behind x's tag, and returns the slot; NULL: there is none. */
+_Atomic uint64_t *index_prefetch(const struct index *index, uint64_t x);
 size_t index_buckets(const struct index *index);

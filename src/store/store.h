@@ -67,7 +67,7 @@ void store_janitor(struct store *store);
 struct key store_key(const struct store *store, uint32_t db, struct bytes name);
 /* Hints for a batch: first all buckets, then all entries. */
 void store_prefetch_bucket(struct store *store, const struct key *key);
-void store_prefetch_entry(struct store *store, const struct key *key);
+void store_prefetch_entry(struct store *store, struct key *key); /* and remembers its place */
 
 /* Who writes: a command's name with a client's name or address, interned to 16 bits. The same pair
  * gives the same number for as long as it is not pushed out by 65,000 newer pairs. */

@@ -93,9 +93,16 @@ void txn_begin(struct txn *txn, struct worker *worker, struct arena *arena, stru
     txn->shards = shards;
 }
 
+void txn_let_held(struct txn *txn) {
+    for (struct held *held = txn->held; held; held = held->next) blob_unref(held->blob);
+    txn->held = NULL;
+}
+
 void txn_begin_unlocked(struct txn *txn, struct worker *worker, struct arena *arena,
                         unsigned flags) {
     begin(txn, worker, arena, flags, 0);
+    if (!atomic_load_explicit(&worker->store->lock_free_reads, memory_order_relaxed))
+        txn->flags &= (uint8_t)~TXN_PEEK;
     txn->single = SHARDS_MAX;
     txn->shards = NULL;
     txn->unlocked = true;
@@ -130,8 +137,7 @@ void txn_mark(struct txn *txn) {
 }
 
 static void let_go(struct txn *txn) {
-    for (struct held *held = txn->held; held; held = held->next) blob_unref(held->blob);
-    txn->held = NULL;
+    if (UNLIKELY(txn->held != NULL)) txn_let_held(txn);
     if (txn->unlocked) return;
     bool stamped = txn->changes > 0;
     if (stamped) atomic_store_explicit(&txn->worker->last, txn->stamp, memory_order_relaxed);
@@ -198,19 +204,34 @@ void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind) {
 
 /* --- entries --- */
 
+static uint64_t size_with_blob(const struct entry *entry) {
+    struct blob *blob = entry_blob(entry);
+    return entry_memory(entry) + (UNLIKELY(blob != NULL) ? blob_memory(blob) : 0);
+}
+
 /* Adds to (sign 1) or takes from (-1) the table's figures what `entry` is. */
 static void count(struct index *index, const struct entry *entry, int sign) {
-    uint64_t one = (uint64_t)(int64_t)sign, size = entry_memory(entry);
+    uint64_t one = (uint64_t)(int64_t)sign;
     if (entry_is_tombstone(entry)) {
         tally(&index->tombstones, one);
-        tally(&index->tombstone_size, size * one);
+        tally(&index->tombstone_size, entry_memory(entry) * one);
         return;
     }
-    struct blob *blob = entry_blob(entry);
-    if (blob) size += blob_memory(blob);
     tally(&index->live, one);
-    tally(&index->data_size, size * one);
+    tally(&index->data_size, size_with_blob(entry) * one);
     if (entry->words & ENTRY_EXPIRE) tally(&index->expiring, one);
+}
+
+/* The same for an entry that takes another's place; mostly nothing but a few bytes differ. */
+static void count_swap(struct index *index, const struct entry *before, const struct entry *after) {
+    if (LIKELY(!entry_is_tombstone(before) && !entry_is_tombstone(after) &&
+               !((before->words ^ after->words) & ENTRY_EXPIRE))) {
+        uint64_t more = size_with_blob(after) - size_with_blob(before);
+        if (more) tally(&index->data_size, more);
+        return;
+    }
+    count(index, before, -1);
+    count(index, after, 1);
 }
 
 static struct index *index_of(struct txn *txn, const struct key *key) {
@@ -232,8 +253,14 @@ static struct entry *find(struct txn *txn, const struct key *key) {
     debug_assert(txn_holds(txn, key->shard));
     struct index *index = database_now(&shard->databases[key->db]);
     if (!index) return NULL;
-    _Atomic uint64_t *slot = NULL;
-    uint64_t word = index_find(index, key->hash, key->name, &slot);
+    _Atomic uint64_t *slot = key->hint;
+    uint64_t word = 0;
+    if (LIKELY(slot && key->hint_index == index))
+        word = hint_find(slot, index_x(index, key->hash), key->name);
+    if (UNLIKELY(!word)) {
+        slot = NULL;
+        word = index_find(index, key->hash, key->name, &slot);
+    }
     txn->last.index = index;
     txn->last.hash = key->hash;
     txn->last.name = key->name.data;
@@ -287,8 +314,8 @@ static struct entry *entry_new(const struct txn *txn, struct bytes name, const s
         memcpy(at, &value, 8);
         at += 8;
     }
-    memcpy(at, name.data, name.len);
-    if (vlen) memcpy(at + name.len, state->bytes.data, vlen);
+    bytes_move(at, name.data, name.len);
+    bytes_move(at + name.len, state->bytes.data, vlen);
     return entry;
 }
 
@@ -310,9 +337,9 @@ static bool keeps_past(const struct txn *txn, const struct shard *shard,
     if (!atomic_load_explicit(&txn->store->history, memory_order_relaxed)) return false;
     if (entry->words & ENTRY_EXCLUDED) return false;
     uint64_t resolution = atomic_load_explicit(&txn->store->resolution_ns, memory_order_relaxed);
-    bool brief = entry->stamp == txn->stamp || /* of this transaction: nobody ever saw it */
-                 (UNLIKELY(resolution != 0) &&
-                  entry->stamp / resolution == txn->stamp / resolution);
+    bool brief =
+        entry->stamp == txn->stamp || /* of this transaction: nobody ever saw it */
+        (UNLIKELY(resolution != 0) && entry->stamp / resolution == txn->stamp / resolution);
     if (LIKELY(!brief)) return true;
     /* It can be left out, unless the next older state is told as a difference to it. */
     const struct record *record = history_at(&shard->history, entry_history(entry));
@@ -386,13 +413,13 @@ static void apply_state(struct txn *txn, const struct key *key, const struct sta
         words |= ENTRY_ARMED;
     }
     struct entry *after = entry_new(txn, key->name, state, words, position);
-    count(index, after, 1);
     if (before) {
-        count(index, before, -1);
+        count_swap(index, before, after);
         index_replace(txn->last.slot, after);
         if (!undo) entry_retire(txn->worker, before);
         txn->last.entry = after;
     } else {
+        count(index, after, 1);
         index_insert(index, txn->worker, key->hash, after);
         txn->last.index = NULL; /* its slot is not known */
     }
@@ -458,8 +485,7 @@ static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_
         words |= ENTRY_ARMED;
     }
     struct entry *after = entry_new(txn, key->name, &state, words, position);
-    count(index, after, 1);
-    count(index, before, -1);
+    count_swap(index, before, after);
     index_replace(txn->last.slot, after);
     txn->last.entry = after;
     if (undo)
@@ -659,8 +685,11 @@ static enum found peek(struct txn *txn, const struct key *key, struct value *out
     struct index *index =
         atomic_load_explicit(&shard->databases[key->db].now, memory_order_acquire);
     if (!index) return ABSENT;
-    uint64_t word = index_peek(index, key->hash, key->name);
-    if (word) {
+    uint64_t word = 0;
+    if (LIKELY(key->hint && key->hint_index == index))
+        word = hint_find(key->hint, index_x(index, key->hash), key->name);
+    if (UNLIKELY(!word)) word = index_peek(index, key->hash, key->name);
+    if (LIKELY(word != 0)) {
         const struct entry *entry = word_entry(word);
         unsigned type = entry_type(entry), encoding = entry_encoding(entry);
         if (UNLIKELY(type > VALUE_STRING || encoding == STRING_BUFFER)) return PRUNED;
@@ -702,13 +731,13 @@ static bool read_past(struct txn *txn, const struct key *key, struct value *out)
 
 bool txn_read(struct txn *txn, const struct key *key, struct value *out) {
     if (UNLIKELY(txn->at != 0)) return read_past(txn, key, out);
-    if (LIKELY(!txn->unlocked)) return read_locked(txn, key, out);
-    if (txn->flags & TXN_PEEK && txn->worker->inside) {
+    if (txn->flags & TXN_PEEK && LIKELY(txn->worker->inside)) {
         enum found found = peek(txn, key, out);
         if (LIKELY(found != PRUNED)) return found == FOUND;
     }
+    if (!txn->unlocked) return read_locked(txn, key, out);
     /* One read under the lock, as a transaction of its own: it may have to delete what is over. */
-    struct txn one;
+    UNINITIALIZED struct txn one;
     txn_begin_single(&one, txn->worker, txn->arena, key->shard, 0);
     one.now_ms = txn->now_ms;
     one.event = "expired";
@@ -881,8 +910,7 @@ static void forget_entry(struct txn *txn, const struct key *key, struct index *i
     struct entry *after = entry_new(txn, key->name, &state, words | ENTRY_PURGED, position);
     after->stamp = stamp;
     after->actor = gone ? ACTOR_UNKNOWN : before->actor;
-    count(index, after, 1);
-    count(index, before, -1);
+    count_swap(index, before, after);
     index_replace(slot, after);
     entry_retire(txn->worker, before);
 }

@@ -105,6 +105,10 @@ void txn_begin_single(struct txn *txn, struct worker *worker, struct arena *aren
 void txn_begin_unlocked(struct txn *txn, struct worker *worker, struct arena *arena,
                         unsigned flags);
 
+/* An unlocked transaction can be used for one command after another: this is all that a command may
+ * leave behind in one that changes nothing. */
+void txn_let_held(struct txn *txn);
+
 void txn_commit(struct txn *txn);   /* tells the sinks, lets go of the locks */
 void txn_rollback(struct txn *txn); /* asserts TXN_UNDO if anything but an expiry was changed */
 

@@ -1,6 +1,7 @@
 /* value.h: keys and values as the store hands them out. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -8,6 +9,7 @@
 #include "base/number.h"
 
 struct blob;
+struct index;
 
 enum value_type {                 /* low nibble of an entry's kind */
                   VALUE_NONE = 0, /* a tombstone: the key is gone, its past is not */
@@ -36,6 +38,10 @@ struct key {
     uint64_t hash;
     uint32_t shard;
     uint32_t db;
+    /* Where store_prefetch_entry saw its word, in which table: a first place to look, for as long as
+     * the worker stays inside the epoch (then to be cleared). NULL: not known. */
+    _Atomic uint64_t *hint;
+    const struct index *hint_index;
 };
 
 /* A key's state as a reader sees it. Bytes are borrowed: until the next change of that key by this
