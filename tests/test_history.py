@@ -1468,8 +1468,8 @@ def prove(laws, port, examples):
 
 
 def test_the_laws_of_time_travel_hold_over_random_commands(pulse_server):
-    prove(Laws, pulse_server().port, 40)
+    prove(Laws, pulse_server().port, 20)
 
 
 def test_the_laws_of_time_travel_hold_where_the_past_is_being_dropped(pulse_server):
-    prove(ForgetfulLaws, pulse_server("--shards", "1", "--history-memory", "200kb").port, 40)
+    prove(ForgetfulLaws, pulse_server("--shards", "1", "--history-memory", "200kb").port, 20)

@@ -53,7 +53,7 @@ MEANING = {
     # Marked as without effect in settings.def, and yet looked at:
     'dir': 'The server goes to this directory when it starts, and makes it if need be. It writes nothing there '
         'but what `logfile` and `pidfile` name.',
-    'pidfile': 'A file for the process id, removed at the end. Empty: none.',
+    'pidfile': 'A file for the process id, removed at the end. Empty: none. One that cannot be written is a warning.',
     'shutdown-timeout': 'How many seconds clients get to take their last answers; at most 2.',
 }
 

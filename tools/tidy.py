@@ -46,7 +46,7 @@ SPECIFICATION = {'SPEC.md', 'DESIGN.md', 'STORE.md', 'TIMETRAVEL.md', 'STYLE.md'
                  'STREAMS.md', 'FUNCTIONS.md', 'HTTP.md', 'SCALE.md', 'RIVALS.md'}
 
 COMMENT_OR_TEXT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
-FUNCTION = re.compile(r'^(?!typedef|struct \w+ \{|enum |union )[A-Za-z_][^;{}=#]*?\b(\w+)\(([^;{}]*)\)\s*\{$', re.M)
+FUNCTION = re.compile(r'^[A-Za-z_][^;{}=#]*?\b(\w+)\(([^;{}]*)\)\s*\{$', re.M)
 CALL = re.compile(r'(?<![\w.>])(' + '|'.join(BANNED) + r')\s*\(')
 MARK = re.compile(r'\b(?:TODO|FIXME)\b(?!\(#\d+\)|:? #\d+)')
 C_REFERENCE = re.compile(r'\b((?:[\w-]+/)*[\w-]+\.[ch]):([A-Za-z_]\w*)')

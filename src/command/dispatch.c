@@ -17,9 +17,10 @@ static enum outcome fail_unknown(struct call *call) {
     size_t shown = 0;
     for (size_t i = 1; i < call->args_count && shown < limit; i++) {
         size_t len = call->args[i].len < limit - shown ? call->args[i].len : limit - shown;
-        at +=
+        size_t printed = /* up to a NUL, as in Redis */
             (size_t)snprintf(text + at, sizeof text - at, "'%.*s' ", (int)len, call->args[i].data);
-        shown += len + 3;
+        at += printed;
+        shown += printed;
     }
     call->reply->writer->error(call->reply, (struct bytes){ text, at });
     return FAILED;

@@ -1,5 +1,9 @@
 /* expiry.c: keys whose time is over.
  *
+ * Only what ends within ARM_AHEAD_MS is in the wheel. A pass over the whole table, spread over
+ * PASS_MS, puts in what has come that near meanwhile; so a key that lives for days costs nothing but
+ * its eight bytes of expiry. (With a record for every key it was 8 bytes more: 104.5 against 96.)
+ *
  * A wheel record is the top 32 bits of the key's place in its shard and the database: enough to find
  * a few candidates in one bucket. It is never cancelled. When it fires, a candidate whose time is
  * over is deleted, by an effect like every change; one whose time was put off is armed again. */
@@ -8,9 +12,11 @@
 #include "store/shard.h"
 
 enum {
-    FIRE_GROUP = 32,    /* records taken at once: their cache misses overlap */
-    SWEEP_SLACK = 1024, /* records beyond twice the keys with an expiry, before a sweep */
-    MIGRATE_CHORE = 64, /* buckets of an idle resize moved at once */
+    ARM_AHEAD_MS = 2 * 60 * 60 * 1000,
+    PASS_MS = ARM_AHEAD_MS / 2, /* so that the next pass ends before what this one covers does */
+    FIRE_GROUP = 32,            /* records taken at once: their cache misses overlap */
+    SWEEP_SLACK = 1024,         /* records beyond twice the keys with an expiry, before a sweep */
+    MIGRATE_CHORE = 64,         /* buckets of an idle resize moved at once */
 };
 
 static uint64_t tick_of(int64_t expire_at_ms) {
@@ -19,11 +25,13 @@ static uint64_t tick_of(int64_t expire_at_ms) {
     return ms / WHEEL_TICK_MS + 1;
 }
 
-void expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
+bool expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
                 int64_t expire_at_ms) {
     static_assert(DATABASES_MAX <= 256);
+    if (expire_at_ms >= shard->arming_ms) return false;
     uint64_t payload = (index_x(index, hash) >> 32) << 8 | db;
     wheel_add(&shard->wheel, payload, tick_of(expire_at_ms));
+    return true;
 }
 
 struct fire {
@@ -68,7 +76,7 @@ static void fire_one(struct txn *txn, struct shard *shard, uint64_t payload) {
     for (size_t i = 0; i < fire.armed_count; i++) {
         uint64_t hash = store_key(txn->store, db, entry_name(fire.armed[i])).hash;
         if (index_x(index, hash) >> 32 != fire.prefix) continue; /* somebody else's record */
-        expiry_arm(shard, index, db, hash, entry_expire(fire.armed[i]));
+        (void)expiry_arm(shard, index, db, hash, entry_expire(fire.armed[i]));
     }
 }
 
@@ -128,19 +136,51 @@ static bool fire_due(struct txn *txn, struct shard *shard, uint64_t tick, size_t
     return true;
 }
 
-struct rearm {
+/* Puts what ends in [from_ms, until_ms) into the wheel. */
+struct arming {
     struct shard *shard;
     struct index *index;
     struct store *store;
     uint32_t db;
+    int64_t from_ms, until_ms;
 };
 
-static void rearm_entry(void *self, struct entry *entry) {
-    struct rearm *rearm = self;
+static void arm_entry(void *self, struct entry *entry) {
+    struct arming *arming = self;
     int64_t expire = entry_expire(entry);
-    if (!expire || entry_is_tombstone(entry)) return;
-    uint64_t hash = store_key(rearm->store, rearm->db, entry_name(entry)).hash;
-    expiry_arm(rearm->shard, rearm->index, rearm->db, hash, expire);
+    if (!expire || expire < arming->from_ms || expire >= arming->until_ms) return;
+    if (entry_is_tombstone(entry)) return;
+    uint64_t hash = store_key(arming->store, arming->db, entry_name(entry)).hash;
+    (void)expiry_arm(arming->shard, arming->index, arming->db, hash, expire);
+}
+
+void expiry_init(struct shard *shard, int64_t now_ms) {
+    shard->pass_ms = now_ms;
+    shard->armed_ms = shard->arming_ms = now_ms + ARM_AHEAD_MS;
+}
+
+/* The pass: looks at as much of each table as is due by now. */
+static void arm_what_comes(struct store *store, struct shard *shard, int64_t now_ms) {
+    int64_t passed = now_ms - shard->pass_ms;
+    bool over = passed >= PASS_MS;
+    uint64_t due = over ? UINT64_MAX : UINT64_MAX / PASS_MS * (uint64_t)(passed < 0 ? 0 : passed);
+    for (uint32_t db = 0; shard->arming_ms > shard->armed_ms && db < store->databases; db++) {
+        struct database *database = &shard->databases[db];
+        struct index *index = database_now(database);
+        if (!index || !index->expiring) continue;
+        struct arming arming = { shard, index, store, db, shard->armed_ms, shard->arming_ms };
+        while (database->swept < due) {
+            uint64_t next = index_visit(index, database->swept, arm_entry, &arming);
+            database->swept = next ? next : UINT64_MAX;
+        }
+    }
+    if (!over) return;
+    shard->armed_ms = shard->arming_ms;
+    shard->pass_ms = now_ms;
+    shard->arming_ms = now_ms + ARM_AHEAD_MS;
+    for (uint32_t db = 0; db < store->databases; db++) shard->databases[db].swept = 0;
+    /* After a long sleep there is more to catch up with than one pass covers. */
+    if (now_ms >= shard->armed_ms) shard->pass_ms = now_ms - PASS_MS;
 }
 
 void expiry_rearm(struct store *store, uint32_t db) {
@@ -148,9 +188,9 @@ void expiry_rearm(struct store *store, uint32_t db) {
         struct shard *shard = store_shard(store, i);
         struct index *index = database_now(&shard->databases[db]);
         if (!index || !index->expiring) continue;
-        struct rearm rearm = { shard, index, store, db };
+        struct arming arming = { shard, index, store, db, 0, shard->arming_ms };
         uint64_t x = 0;
-        do x = index_visit(index, x, rearm_entry, &rearm);
+        do x = index_visit(index, x, arm_entry, &arming);
         while (x);
     }
 }
@@ -163,6 +203,7 @@ static bool chores_of(struct worker *worker, struct shard *shard, uint64_t tick)
     txn_begin_single(&txn, worker, &arena, shard->number, 0);
     txn.event = "expired";
     bool more = false;
+    arm_what_comes(store, shard, txn.now_ms);
     if (atomic_load_explicit(&store->active_expire, memory_order_relaxed) &&
         !wheel_idle(&shard->wheel, tick))
         more = fire_due(&txn, shard, tick, FIRE_GROUP);

@@ -22,6 +22,7 @@ struct database {
     _Atomic(struct index *) now; /* NULL until the first key */
     uint64_t since;              /* ns: `now` is the table since then; 0: the beginning */
     uint64_t barrier;            /* ns: what was before is not known (SWAPDB) */
+    uint64_t swept;              /* keys with a smaller x were looked at in this pass (expiry.c) */
     struct period *periods;      /* newest first */
     uint32_t periods_count, periods_cap;
 };
@@ -36,6 +37,9 @@ struct shard {
     uint64_t excluded_forgotten; /* the same for keys that match history-exclude */
     uint64_t deletion_forgotten; /* newest deletion that left no tombstone (WATCH) */
     struct history history;
+    /* Every key that ends before `armed_ms` has a wheel record; the pass under way makes that
+     * `arming_ms`, and what is written meanwhile heeds it already. */
+    int64_t armed_ms, arming_ms, pass_ms;
     _Alignas(64) struct wheel wheel;
 };
 
@@ -159,8 +163,10 @@ void index_unref_later(struct store *store, struct worker *worker, struct index 
 
 /* expiry.c */
 void expiry_rearm(struct store *store, uint32_t db); /* every shard is locked */
-void expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
+/* Sees to it that the key ends in time. False: that is so late that a later pass will. */
+bool expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
                 int64_t expire_at_ms);
+void expiry_init(struct shard *shard, int64_t now_ms);
 
 /* retention.c */
 void retention_round(struct store *store);

@@ -162,6 +162,7 @@ struct store *store_new(const struct store_options *options) {
         shard->databases = mem_new_zero(store->databases * sizeof *shard->databases);
         history_init(&shard->history, store->databases);
         wheel_init(&shard->wheel, tick);
+        expiry_init(shard, (int64_t)(store_clock(store) / 1000000));
     }
     store->janitor_worker = worker_new(store);
     store->janitor_runs = options->janitor_thread;

@@ -361,6 +361,16 @@ static bool forget(const struct txn *txn, struct shard *shard, const struct entr
     return false;
 }
 
+/* A deadline that is put off needs no record of its own: the one there is fires, sees the later one
+ * and is put in again. Returns ENTRY_ARMED or 0. */
+static unsigned arm(struct shard *shard, const struct index *index, const struct key *key,
+                    const struct entry *before, int64_t expire_at_ms) {
+    bool armed = before && before->words & ENTRY_ARMED && entry_expire(before) <= expire_at_ms &&
+                 expire_at_ms < shard->arming_ms;
+    if (armed || expiry_arm(shard, index, key->db, key->hash, expire_at_ms)) return ENTRY_ARMED;
+    return 0;
+}
+
 /* The whole state of a key changes. `state->type` NONE deletes. */
 static void apply_state(struct txn *txn, const struct key *key, const struct state *state) {
     struct shard *shard = store_shard(txn->store, key->shard);
@@ -407,10 +417,7 @@ static void apply_state(struct txn *txn, const struct key *key, const struct sta
     }
 
     if (state->expire_at_ms) {
-        int64_t armed = before && before->words & ENTRY_ARMED ? entry_expire(before) : 0;
-        if (armed == 0 || state->expire_at_ms < armed)
-            expiry_arm(shard, index, key->db, key->hash, state->expire_at_ms);
-        words |= ENTRY_ARMED;
+        words |= arm(shard, index, key, before, state->expire_at_ms);
     }
     struct entry *after = entry_new(txn, key->name, state, words, position);
     if (before) {
@@ -479,10 +486,7 @@ static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_
                            .bytes = value.bytes,
                            .blob = value.blob ? blob_ref(value.blob) : NULL };
     if (expire_at_ms) {
-        int64_t armed = before->words & ENTRY_ARMED ? entry_expire(before) : 0;
-        if (armed == 0 || expire_at_ms < armed)
-            expiry_arm(shard, index, key->db, key->hash, expire_at_ms);
-        words |= ENTRY_ARMED;
+        words |= arm(shard, index, key, before, expire_at_ms);
     }
     struct entry *after = entry_new(txn, key->name, &state, words, position);
     count_swap(index, before, after);

@@ -143,10 +143,12 @@ TEST(an_expiry_is_told_as_such) {
     txn_commit(&txn);
     told[0] = '\0';
     later(f, 40);
-    while (worker_chores(f->worker, 0, 1, 1000000000)) {}
+    while (worker_chores(f->worker, 0, 1, 1000000000)) {
+    }
     assert_string_equal(told, "");
     later(f, 40);
-    while (worker_chores(f->worker, 0, 1, 1000000000)) {}
+    while (worker_chores(f->worker, 0, 1, 1000000000)) {
+    }
     assert_string_equal(told, "expired k 1;");
     assert_int_equal(store_counter(f->store, COUNTER_expired_keys), 1);
     fixture_free(f);
@@ -162,15 +164,62 @@ TEST(a_deadline_that_is_put_off_holds) {
     txn_commit(&txn);
     for (int i = 0; i < 20; i++) {
         later(f, 30);
-        while (worker_chores(f->worker, 0, 1, 1000000000)) {}
+        while (worker_chores(f->worker, 0, 1, 1000000000)) {
+        }
         begin(f, &txn, 0);
         assert_true(txn_read(&txn, &key, &value));
         txn_set_expire(&txn, &key, txn.now_ms + 50);
         txn_commit(&txn);
     }
-    assert_true(store_shard(f->store, key.shard)->wheel.records < 4); /* refreshing does not pile up */
+    assert_true(store_shard(f->store, key.shard)->wheel.records <
+                4); /* refreshing does not pile up */
     later(f, 100);
-    while (worker_chores(f->worker, 0, 1, 1000000000)) {}
+    while (worker_chores(f->worker, 0, 1, 1000000000)) {
+    }
+    begin(f, &txn, 0);
+    assert_false(txn_read(&txn, &key, &value));
+    txn_commit(&txn);
+    fixture_free(f);
+}
+
+TEST(a_key_that_lives_for_days_costs_no_record_and_ends_in_time) {
+    struct fixture *f = fixture_new();
+    enum { COUNT = 200, MINUTE = 60 * 1000 };
+    struct txn txn;
+    struct value value;
+    char name[16];
+    int64_t begin_ms = worker_now_ns(f->worker) / 1000000;
+    for (int i = 0; i < COUNT; i++) { /* one every 37 minutes, from three hours on */
+        snprintf(name, sizeof name, "k%d", i);
+        struct key key = store_key(f->store, 0, bytes_of(name));
+        begin(f, &txn, 0);
+        txn_set_int(&txn, &key, i, begin_ms + (180 + 37 * i) * MINUTE);
+        txn_commit(&txn);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(store_shard(f->store, (unsigned)i)->wheel.records, 0);
+    for (int minute = 1; minute < 180 + 37 * COUNT; minute++) {
+        later(f, MINUTE);
+        while (worker_chores(f->worker, 0, 1, 1000000000)) {
+        }
+        struct store_stats stats;
+        store_stats(f->store, NULL, &stats);
+        int ended = minute < 180 ? 0 : (minute - 180) / 37 + ((minute - 180) % 37 > 0);
+        assert_int_equal(stats.keys, COUNT - ended);
+    }
+    begin(f, &txn, 0);
+    struct key key = store_key(f->store, 0, BYTES("late"));
+    txn_set_int(&txn, &key, 1, txn.now_ms + (int64_t)100 * 60 * MINUTE);
+    txn_commit(&txn);
+    later(f, (uint64_t)101 * 60 * MINUTE); /* a machine that slept */
+    for (int i = 0; i < 4; i++) {
+        later(f, 20);
+        while (worker_chores(f->worker, 0, 1, 1000000000)) {
+        }
+    }
+    struct store_stats stats;
+    store_stats(f->store, NULL, &stats);
+    assert_int_equal(stats.keys_with_expiry, 0);
     begin(f, &txn, 0);
     assert_false(txn_read(&txn, &key, &value));
     txn_commit(&txn);
@@ -225,7 +274,8 @@ TEST(without_history_the_past_is_refused_not_guessed) {
     assert_string_equal(was(f, "k", 0), "now");
     assert_string_equal(was(f, "k", 5), "kept");
     assert_string_equal(was(f, "k", 15), "lost");
-    assert_string_equal(was(f, "k", 25), "?"); /* the record of EXPIRE is a difference to what is lost */
+    assert_string_equal(was(f, "k", 25),
+                        "?"); /* the record of EXPIRE is a difference to what is lost */
     assert_string_equal(was(f, "k", 35), "?");
     fixture_free(f);
 }
@@ -372,6 +422,7 @@ TEST(who_wrote_a_version_is_remembered) {
         struct bytes who = { name, (size_t)snprintf(name, sizeof name, "c%d", i) };
         store_actor_intern(f->store, BYTES("set"), who);
     }
-    assert_false(store_actor(f->store, actor, now, &f->arena, &op, &client)); /* rather than a wrong one */
+    assert_false(
+        store_actor(f->store, actor, now, &f->arena, &op, &client)); /* rather than a wrong one */
     fixture_free(f);
 }
