@@ -34,9 +34,9 @@ test:
 
 test-all: test
 	scripts/install-deps.sh all
+	npm ci --prefix tests/smoke_clients --no-audit --no-fund --silent
 	scripts/run-sanitized.sh address
 	scripts/run-sanitized.sh thread
-	scripts/run-npm-clients.sh
 	PULSEDB_LONG=1 scripts/run-pytest.sh
 
 clean:

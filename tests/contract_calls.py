@@ -182,6 +182,8 @@ EXCEPTIONS = {
 def agree(call, ours, theirs, docs):
     if type(ours) is type(theirs) and ours == theirs:
         return True
+    if isinstance(ours, ReplyError) and isinstance(theirs, ReplyError):
+        return name_of(call, docs) == "hello" and len(call) > 3  # see ends_here
     if isinstance(ours, ReplyError) or isinstance(theirs, ReplyError):
         return False
     rule = EXCEPTIONS.get(name_of(call, docs))

@@ -134,6 +134,10 @@ bool instant_parse(struct bytes text, uint64_t now_ns, uint64_t *at) {
 bool arg_instant(struct call *call, size_t i, uint64_t *at) {
     struct bytes text = call->args[i];
     uint64_t now = past_now(call->txn), found;
+    if (text.len == MS_DIGITS && parse_digits(text, &found)) { /* what HIST prints: mostly this */
+        *at = found < now ? found : now;
+        return true;
+    }
     if (bytes_equal_nocase(text, BYTES("now"))) {
         found = now;
     } else if (text.len > 1 && text.data[0] == '@') {

@@ -171,7 +171,8 @@ TEST(a_key_of_any_length_is_kept) {
         struct key key = store_key(f->store, 0, (struct bytes){ name, lengths[i] });
         struct txn txn;
         txn_begin_single(&txn, f->worker, &f->arena, key.shard, 0);
-        assert_int_equal(txn_set_string(&txn, &key, BYTES("value"), (int64_t)i * 3000000000000), OK);
+        assert_int_equal(txn_set_string(&txn, &key, BYTES("value"), (int64_t)i * 3000000000000),
+                         OK);
         struct value value;
         assert_true(txn_read(&txn, &key, &value));
         assert_true(bytes_equal(value.bytes, BYTES("value")));

@@ -241,8 +241,7 @@ static void random_transaction(struct world *w) {
                 struct value value;
                 bool found = txn_read(&txn, &key, &value);
                 const struct model_state *expected = now ? now : then;
-                if (expected && expected->expire && expected->expire <= txn.now_ms)
-                    expected = NULL;
+                if (expected && expected->expire && expected->expire <= txn.now_ms) expected = NULL;
                 assert_int_equal(found, expected != NULL);
                 if (found) assert_true(same(expected, &value));
             }

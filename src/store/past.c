@@ -88,39 +88,70 @@ static bool unknown_before(const struct store *store, const struct shard *shard,
     return true;
 }
 
-enum found past_state(struct txn *txn, struct shard *shard, struct index *index, uint32_t db,
-                      struct bytes name, struct entry *entry, uint64_t at, struct value *out,
-                      uint64_t *oldest) {
-    (void)index;
+/* The records that lead back to a state: the last whole one (NULL: the present), and the differences
+ * that are to be applied to it, newest first. Only these are taken apart. */
+struct trail {
+    const struct record *base;
+    const struct record **differences;
+    size_t count, cap;
+    const struct record *few[16];
+};
+
+static void trail_add(struct trail *trail, struct arena *arena, const struct record *record) {
+    if (LIKELY(record_is_whole(record))) {
+        trail->base = record;
+        trail->count = 0;
+        return;
+    }
+    if (trail->count == trail->cap) {
+        const struct record **more = arena_new(arena, trail->cap * 2 * sizeof *more);
+        memcpy(more, trail->differences, trail->count * sizeof *more);
+        trail->differences = more;
+        trail->cap *= 2;
+    }
+    trail->differences[trail->count++] = record;
+}
+
+/* The state where the trail ends. */
+static void trail_follow(const struct trail *trail, struct arena *arena, const struct entry *entry,
+                         struct state *state) {
+    if (trail->base)
+        state_back(arena, state, trail->base);
+    else
+        state_of_entry(entry, state);
+    for (size_t i = 0; i < trail->count; i++) state_back(arena, state, trail->differences[i]);
+}
+
+enum found past_state(struct txn *txn, struct shard *shard, uint32_t db, struct bytes name,
+                      struct entry *entry, uint64_t at, struct value *out, uint64_t *oldest) {
     *oldest = shard->databases[db].barrier;
     if (at < *oldest) return PRUNED;
     if (!entry) return unknown_before(txn->store, shard, NULL, name, at, oldest) ? PRUNED : ABSENT;
 
-    struct state state;
-    state_of_entry(entry, &state);
-    uint64_t versions = 1;
+    UNINITIALIZED struct trail trail;
+    trail.base = NULL;
+    trail.differences = trail.few;
+    trail.count = 0;
+    trail.cap = COUNT_OF(trail.few);
     uint64_t versions_max =
         atomic_load_explicit(&txn->store->history_versions_max, memory_order_relaxed);
-    for (uint64_t position = entry_history(entry); state.value.stamp > at;) {
-        raise(oldest, state.value.stamp);
-        if (position == 0) {
-            uint64_t since = state.value.stamp;
-            if (!unknown_before(txn->store, shard, entry, name, at, &since)) return ABSENT;
+    uint64_t versions = 1, birth = entry->stamp;
+    for (uint64_t position = entry_history(entry); birth > at;) {
+        const struct record *record = position ? history_at(&shard->history, position) : NULL;
+        if (!record || (UNLIKELY(versions_max != 0) && ++versions > versions_max)) {
+            uint64_t since = birth;
+            if (position == 0 && !unknown_before(txn->store, shard, entry, name, at, &since))
+                return ABSENT; /* before it was made */
             *oldest = since;
             return PRUNED;
         }
-        const struct record *record = history_at(&shard->history, position);
-        if (!record) {
-            *oldest = state.value.stamp;
-            return PRUNED;
-        }
-        if (versions_max && ++versions > versions_max) {
-            *oldest = state.value.stamp;
-            return PRUNED;
-        }
-        state_back(txn->arena, &state, record);
-        position = step(&shard->history, record, position, at);
+        trail_add(&trail, txn->arena, record);
+        birth = record->birth;
+        position = UNLIKELY(versions_max != 0) ? record->prev
+                                               : step(&shard->history, record, position, at);
     }
+    UNINITIALIZED struct state state;
+    trail_follow(&trail, txn->arena, entry, &state);
     if (!state.exists) return ABSENT;
     int64_t expire = state.value.expire_at_ms;
     if (expire && expire <= (int64_t)(at / 1000000)) return ABSENT;
@@ -155,7 +186,10 @@ static void keep(struct txn *txn, struct value *value) {
 static struct entry *entry_in(const struct index *index, const struct key *key) {
     if (!index) return NULL;
     _Atomic uint64_t *slot;
-    uint64_t word = index_find(index, key->hash, key->name, &slot);
+    uint64_t word = 0;
+    if (key->hint && key->hint_index == index)
+        word = hint_find(key->hint, index_x(index, key->hash), key->name);
+    if (!word) word = index_find(index, key->hash, key->name, &slot);
     return word ? word_entry(word) : NULL;
 }
 
@@ -167,7 +201,7 @@ enum found past_read(struct txn *txn, const struct key *key, uint64_t at, struct
     shard_last_raise(shard, at); /* from now on no commit slips in at or below it */
     struct index *index = database_at(&shard->databases[key->db], at);
     enum found found =
-        past_state(txn, shard, index, key->db, key->name, entry_in(index, key), at, out, oldest);
+        past_state(txn, shard, key->db, key->name, entry_in(index, key), at, out, oldest);
     if (found == FOUND) keep(txn, out);
     txn_leave(txn, shard);
     return found;

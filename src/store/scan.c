@@ -13,7 +13,6 @@ enum { CURSOR_BITS = 48 };
 struct scan {
     struct txn *txn;
     struct shard *shard;
-    struct index *index;
     uint32_t db;
     size_t seen;
     void (*visit)(void *self, const struct key *key, const struct value *value);
@@ -27,8 +26,8 @@ static void scan_entry(void *self, struct entry *entry) {
     struct value value;
     if (UNLIKELY(txn->at != 0)) {
         uint64_t oldest = 0;
-        enum found found = past_state(txn, scan->shard, scan->index, scan->db, entry_name(entry),
-                                      entry, txn->at, &value, &oldest);
+        enum found found = past_state(txn, scan->shard, scan->db, entry_name(entry), entry, txn->at,
+                                      &value, &oldest);
         if (found == PRUNED) {
             txn->pruned = true;
             raise(&txn->pruned_before, oldest);
@@ -77,7 +76,6 @@ uint64_t txn_scan(struct txn *txn, uint32_t db, uint64_t cursor, size_t count,
         txn_visit(txn, shard);
         struct index *index = scan_index(txn, shard, db);
         scan.shard = shard;
-        scan.index = index;
         bool more = index != NULL;
         while (more && scan.seen < count && buckets < buckets_max) {
             x = index_visit(index, x, scan_entry, &scan);

@@ -148,9 +148,8 @@ static inline void txn_leave(const struct txn *txn, struct shard *shard) {
 void txn_hold(struct txn *txn, struct blob *blob);
 
 /* past.c: the state of an entry's key at `at`; the lock is held, `entry` may be NULL. */
-enum found past_state(struct txn *txn, struct shard *shard, struct index *index, uint32_t db,
-                      struct bytes name, struct entry *entry, uint64_t at, struct value *out,
-                      uint64_t *oldest);
+enum found past_state(struct txn *txn, struct shard *shard, uint32_t db, struct bytes name,
+                      struct entry *entry, uint64_t at, struct value *out, uint64_t *oldest);
 /* The instant from which on every key of this shard is known. */
 uint64_t shard_horizon(const struct shard *shard);
 void entry_value(const struct entry *entry, struct value *out);

@@ -156,12 +156,12 @@ static void *writer(void *self) {
 }
 
 TEST(a_reader_without_a_lock_never_misses_never_sees_half) {
-    struct shared shared = { .store = store_new(&(struct store_options){
-                                 .env = env_real(),
-                                 .shards = 4,
-                                 .databases = 1,
-                                 .workers_max = READERS + WRITERS + 1,
-                                 .janitor_thread = true }) };
+    struct shared shared = { .store = store_new(
+                                 &(struct store_options){ .env = env_real(),
+                                                          .shards = 4,
+                                                          .databases = 1,
+                                                          .workers_max = READERS + WRITERS + 1,
+                                                          .janitor_thread = true }) };
     struct store_settings settings = store_settings(shared.store);
     settings.history_memory = 4 * 1024 * 1024; /* so that segments are dropped meanwhile */
     store_configure(shared.store, &settings);
