@@ -2,7 +2,8 @@
 #
 #   make run        install what is missing, build, start the server here with its data in ./data
 #   make test       install what is missing, build, run every test that takes minutes at most
-#   make test-all   the same, then the sanitizers, other clients and the long tests
+#   make test-all   the same, then the sanitizers, other clients and the long tests; with PULSEDB_HARNESS=DIR
+#                   also the checkers in that folder (scripts/run-harness.sh)
 #   make build | clean | format | install
 
 RUN_ARGS ?=
@@ -38,6 +39,7 @@ test-all: test
 	scripts/run-sanitized.sh address
 	scripts/run-sanitized.sh thread
 	PULSEDB_LONG=1 scripts/run-pytest.sh
+	test -z "$$PULSEDB_HARNESS" || scripts/run-harness.sh
 
 clean:
 	rm -rf build build-*/

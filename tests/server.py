@@ -29,6 +29,11 @@ def pulsedb_binary():
     return str(ROOT / os.environ.get("PULSEDB_BIN", "build/pulsedb"))
 
 
+def is_sanitized():
+    """Whether the program is built with AddressSanitizer, whose memory figures say nothing."""
+    return b"__asan_init" in pathlib.Path(pulsedb_binary()).read_bytes()
+
+
 def free_port():
     """A port that was free a moment ago. Another may take it: Server tries again then."""
     with socket.socket() as s:

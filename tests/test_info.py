@@ -155,6 +155,7 @@ def test_there_are_no_replicas_and_no_modules(pulse):
     assert pulse.call("MODULE", "LIST") == []
     assert pulse.call("WAIT", 0, 0) == 0
     assert str(pulse.try_call("WAIT", 0, -1)) == "ERR timeout is negative"
+    assert str(pulse.try_call("WAIT", "x", "x")) == "ERR value is not an integer or out of range"
     assert abs(pulse.call("LASTSAVE") - time.time()) < 3600
 
 

@@ -18,6 +18,18 @@ def other(pulse, pulse_port):
         yield conn
 
 
+def test_an_unknown_command_is_named_as_far_as_redis_shows_it(pulse, redis_ref):
+    for call in (["NOSUCH"], ["NOSUCH", "a", "b"], ["NOSUCH", "\0a", "x" * 300], ["N" * 200, "x" * 200, "y"],
+                 ["NOSUCH", "x" * 124, "y", "z"], ["NOSUCH", "", "a\r\nb", "\xff"]):
+        assert pulse.try_call(*call) == redis_ref.try_call(*call), call
+
+
+def test_a_database_that_is_no_int_is_refused_in_redis_words(pulse, redis_ref):
+    for number in "-1", "16", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "01", "x":
+        for call in ["SELECT", number], ["MOVE", "k", number], ["COPY", "a", "b", "DB", number], ["SWAPDB", 0, number]:
+            assert pulse.try_call(*call) == redis_ref.try_call(*call), call
+
+
 # DEL, EXISTS, TYPE
 
 def test_del_counts_what_it_deleted(pulse):

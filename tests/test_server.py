@@ -10,6 +10,7 @@ import time
 import pytest
 
 from resp import Closed, Conn, ReplyError, encode
+from server import is_sanitized
 
 
 def eventually(condition, seconds=5.0):
@@ -154,6 +155,7 @@ def test_large_replies_that_wait_are_bounded_too(pulse_server):
         assert sum(len(conn.read()) for _ in range(500)) == 500_000_000
 
 
+@pytest.mark.skipif(is_sanitized(), reason="AddressSanitizer keeps what is freed")
 def test_idle_connections_are_cheap(pulse_server):
     server = pulse_server()
     with server.conn() as probe:
@@ -446,6 +448,12 @@ def test_the_pidfile_lives_as_long_as_the_server(pulse_server, tmp_path):
     assert int(path.read_text()) == server.process.pid
     assert server.stop() == 0
     assert not path.exists()
+
+
+def test_a_pidfile_that_cannot_be_written_is_only_a_warning(pulse_server):
+    server = pulse_server("--pidfile", "/nosuch/pid")
+    assert "/nosuch/pid" in server.log.read_text()
+    assert server.stop() == 0
 
 
 def test_help_and_version_need_no_server(pulse_session):

@@ -60,7 +60,8 @@ def test_the_handshake_tells_the_library_and_the_protocol(pulse, pulse_port, cli
     create = {"node_redis": "const c = require('redis').createClient({ RESP, socket: { port } }); c.connect()",
               "ioredis": "const c = new (require('ioredis'))({ port, protocol: RESP, lazyConnect: true }); c.connect()"}[client]
     ask = {"node_redis": "c.sendCommand(['CLIENT', 'INFO'])", "ioredis": "c.call('CLIENT', 'INFO')"}[client]
-    program = f"const port = {pulse_port}, RESP = {protocol}; {create}.then(async () => {{ console.log(String(await {ask})); process.exit(0); }})"
+    program = (f"const port = {pulse_port}, RESP = {protocol};"
+               f"{create}.then(async () => {{ console.log(String(await {ask})); process.exit(0); }})")
     done = subprocess.run([NODE, "-e", program], cwd=HERE, stdout=subprocess.PIPE, check=True, timeout=30, env=os.environ)
     fields = dict(word.split("=", 1) for word in done.stdout.decode().split())
     assert fields["lib-name"].startswith(library) and re.match(r"\d+\.", fields["lib-ver"])

@@ -77,7 +77,6 @@ def test_words_out_of_place_are_refused_as_redis_does(pulse, redis_ref):
         assert pulse.pipeline(*calls) == redis_ref.pipeline(*calls), calls
 
 
-@pytest.mark.xfail(reason="src/command/dispatch.c: EXEC itself refused does not end the transaction", strict=True)
 @pytest.mark.parametrize("words", [["EXEC", "x"]])
 def test_an_exec_that_is_refused_ends_the_transaction_as_in_redis(pulse, redis_ref, words):
     calls = ["MULTI"], ["SET", "a", "1"], words, ["GET", "a"], ["EXEC"]

@@ -171,6 +171,12 @@ static void make_run_id(struct pulse *pulse) {
         snprintf(pulse->run_id + 2 * i, 3, "%02x", random[i]);
 }
 
+static void pin_dropped(void *self, struct bytes name) {
+    log_line(self, LOG_WARNING,
+             "A restore point was dropped: history-memory cannot hold what it needs, or history is off",
+             LOG_B("pin", name));
+}
+
 static enum status make_store(struct pulse *pulse, struct problem *why) {
     struct settings *settings = pulse->settings;
     struct store_options options = {
@@ -181,6 +187,7 @@ static enum status make_store(struct pulse *pulse, struct problem *why) {
         .janitor_thread = true,
     };
     pulse->store = store_new(&options);
+    store_on_pin_dropped(pulse->store, pin_dropped, pulse->log);
     return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
 }
 

@@ -20,8 +20,8 @@ enum {
     UNAUTH_OUTPUT_MAX = 1024,
     UNAUTH_SECONDS_MAX = 10,
 
-    QUERY_READ_SIZE = 16 * 1024,       /* asked of the socket at once */
-    OUTPUT_PAUSE_SIZE = 1024 * 1024,   /* reading stops while more output than this waits */
+    QUERY_READ_SIZE = 16 * 1024,        /* asked of the socket at once */
+    OUTPUT_PAUSE_SIZE = 1024 * 1024,    /* reading stops while more output than this waits */
     REPLY_BY_REFERENCE_MIN = 16 * 1024, /* larger string values are sent without a copy */
 
     MULTI_COMMANDS_MAX = 1024 * 1024,
@@ -32,4 +32,5 @@ enum {
     INCLUDE_DEPTH_MAX = 16,
 
     PINS_MAX = 1024, /* restore points */
+    PIN_NAME_MAX = 128,
 };

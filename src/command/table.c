@@ -111,7 +111,8 @@ const char *command_info_init(struct command_info *info, const struct command *c
         .parity_from = (unsigned)synopsis.parity_from,
         .parity_step = (unsigned)synopsis.parity_step,
         .one_key = takes_one_key(command, &synopsis),
-        .brief = command->flags & CMD_FAST || strcmp(command->complexity, "O(1)") == 0,
+        .brief = command->flags & CMD_FAST ||
+                 (command->complexity && strcmp(command->complexity, "O(1)") == 0),
         .flags = command->run ? command->flags & ~(unsigned)CMD_CONTAINER : command->flags,
         .synopsis = synopsis_copy(&synopsis),
     };

@@ -97,7 +97,7 @@ static enum outcome history_pin(struct call *call) {
     uint64_t at = past_now(call->txn);
     struct bytes name = call->args[2];
     if (call->args_count > 3 && !arg_instant(call, 3, &at)) return FAILED;
-    if (name.len == 0 || name.len > 128)
+    if (name.len == 0 || name.len > PIN_NAME_MAX)
         return fail(call, "ERR a restore point's name has 1 to 128 bytes");
     struct problem why;
     enum status status = store_pin(call->pulse->store, call->txn, name, at, &why);

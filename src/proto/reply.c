@@ -97,6 +97,12 @@ static void put_line(struct reply *reply, char marker, struct bytes text) {
 }
 
 static void put_status(struct reply *reply, struct bytes text) {
+    if (LIKELY(text.len == 2 && text.data[0] == 'O' && text.data[1] == 'K')) {
+        char *at = out_reserve(reply->out, 8);
+        memcpy(at, "+OK\r\n", 5); /* what most commands that write answer */
+        advance_to(reply->out, at + 5);
+        return;
+    }
     put_line(reply, '+', text);
 }
 

@@ -91,7 +91,8 @@ bool store_actor(struct store *store, uint16_t actor, uint64_t stamp, struct are
                  struct bytes *op, struct bytes *client) {
     static const struct bytes own[ACTOR_FIRST] = { [ACTOR_EXPIRED] = BYTES("expired"),
                                                    [ACTOR_EVICTED] = BYTES("evicted"),
-                                                   [ACTOR_FLUSHED] = BYTES("flushed") };
+                                                   [ACTOR_FLUSHED] = BYTES("flushed"),
+                                                   [ACTOR_UNFLUSHED] = BYTES("unflush") };
     if (actor == ACTOR_UNKNOWN) return false;
     if (actor < ACTOR_FIRST) {
         *op = own[actor];

@@ -71,6 +71,10 @@ static void limbo_grow(struct worker *worker) {
     worker->limbo_head = 0;
 }
 
+void worker_reap_if_due(struct worker *worker) {
+    if (UNLIKELY(worker->retired >= RETIRES_PER_ADVANCE)) worker_reap(worker);
+}
+
 void worker_retire(struct worker *worker, void *ptr, size_t size,
                    void (*release)(void *ptr, size_t size)) {
     if (UNLIKELY(worker->limbo_count == worker->limbo_cap)) limbo_grow(worker);
@@ -80,7 +84,7 @@ void worker_retire(struct worker *worker, void *ptr, size_t size,
                         atomic_load_explicit(&worker->store->epoch, memory_order_relaxed) };
     uint64_t held = atomic_load_explicit(&worker->limbo_bytes, memory_order_relaxed);
     atomic_store_explicit(&worker->limbo_bytes, held + size, memory_order_relaxed);
-    if (UNLIKELY(++worker->retired >= RETIRES_PER_ADVANCE)) worker_reap(worker);
+    worker->retired++;
 }
 
 struct worker *worker_new(struct store *store) {

@@ -38,8 +38,10 @@ struct worker {
     bool chores_more;
 };
 
-/* `release(ptr, size)` once nobody can see it. */
+/* `release(ptr, size)` once nobody can see it. May be called under a lock: nothing is freed here,
+ * since what is freed may be large. */
 void worker_retire(struct worker *worker, void *ptr, size_t size,
                    void (*release)(void *ptr, size_t size));
-/* Frees what can be freed now; also to be called when idle. */
+/* Frees what can be freed now; also to be called when idle. Not under a lock. */
 void worker_reap(struct worker *worker);
+void worker_reap_if_due(struct worker *worker); /* after each transaction */

@@ -28,6 +28,11 @@ static void index_released(void *ptr, size_t size) {
     index_free(ptr);
 }
 
+/* Only the last flush of a database can be undone: what an earlier one took stays in the past. */
+static void nothing_to_undo(struct database *database) {
+    for (uint32_t i = 0; i < database->periods_count; i++) database->periods[i].undoable = false;
+}
+
 /* Counts a table as flushed, or no longer. */
 static void index_aside(struct store *store, struct index *index, bool aside) {
     atomic_fetch_sub_explicit(&store->flushed_size, index->aside, memory_order_relaxed);
@@ -67,13 +72,13 @@ void txn_flush(struct txn *txn, uint32_t db) {
         assert(txn_holds(txn, i));
         struct database *database = &shard->databases[db];
         struct index *index = database_now(database);
+        nothing_to_undo(database);
         if (!index || index->used == 0) continue;
         if (database->since == txn->stamp) { /* filled by this very transaction: no one saw it */
             atomic_store_explicit(&database->now, NULL, memory_order_release);
             index_unref_later(store, txn->worker, index);
             continue;
         }
-        raise(&shard->deletion_forgotten, txn->stamp);
         atomic_store_explicit(&database->now, NULL, memory_order_release);
         if (history) {
             period_push(database, (struct period){ .from = database->since,
@@ -83,6 +88,7 @@ void txn_flush(struct txn *txn, uint32_t db) {
             index_aside(store, index, true);
         } else {
             raise(&shard->forgotten, txn->stamp);
+            raise(&shard->deletion_forgotten, txn->stamp);
             index_unref_later(store, txn->worker, index);
         }
         database->since = txn->stamp;
@@ -135,11 +141,13 @@ void txn_unflush(struct txn *txn, uint32_t db, uint64_t *keys) {
         struct shard *shard = store_shard(store, i);
         struct database *database = &shard->databases[db];
         if (!database->periods_count || !database->periods[0].undoable ||
-            database->periods[0].to != newest)
+            database->periods[0].to != newest) {
+            nothing_to_undo(database);
             continue;
+        }
         struct period *flushed = &database->periods[0];
         struct index *back = flushed->index, *since = database_now(database);
-        flushed->undoable = false;
+        nothing_to_undo(database);
         back->refs++;
         index_aside(store, back, false);
         *keys += atomic_load_explicit(&back->live, memory_order_relaxed);

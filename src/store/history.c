@@ -4,7 +4,11 @@
 
 #include "base/limits.h"
 
-enum { RING_MIN = 4, RECORD_UNITS_MAX = SEGMENT_UNITS - SEGMENT_HEADER / 8 };
+enum {
+    SEGMENT_OWNED_MAX = 1024 * 1024, /* of large values: what is dropped at once stays small */
+    RING_MIN = 4,
+    RECORD_UNITS_MAX = SEGMENT_UNITS - SEGMENT_HEADER / 8
+};
 
 void history_init(struct history *history, uint32_t databases) {
     memset(history, 0, sizeof *history);
@@ -15,7 +19,7 @@ void history_init(struct history *history, uint32_t databases) {
 }
 
 void history_deinit(struct history *history) {
-    for (struct segment *segment; (segment = history_drop(history, true));) segment_free(segment);
+    for (struct segment *segment; (segment = history_drop(history));) segment_free(segment);
     mem_free(history->ring, history->ring_cap * sizeof(struct segment *));
     mem_free((void *)(uintptr_t)history->db_records, history->databases * sizeof(uint64_t));
 }
@@ -39,10 +43,9 @@ static void size_add(_Atomic uint64_t *sum, uint64_t n) {
                           memory_order_relaxed);
 }
 
-/* The head segment can be dropped when it is not the one being filled. */
 static void oldest_changed(struct history *history) {
     uint64_t oldest = 0;
-    if (history->head < history->tail) oldest = segment_at(history, history->head)->last;
+    if (history->head <= history->tail) oldest = segment_at(history, history->head)->last;
     atomic_store_explicit(&history->oldest, oldest, memory_order_relaxed);
 }
 
@@ -58,16 +61,17 @@ static COLD struct segment *segment_new(struct history *history) {
 }
 
 /* Room for a record with `len` bytes of payload; fills the header. */
-static struct record *append(struct history *history, const struct entry *entry, uint64_t stamp,
-                             uint32_t db, unsigned kind, unsigned flags, size_t len,
-                             uint64_t *position) {
+static inline struct record *append(struct history *history, const struct entry *entry,
+                                    uint64_t stamp, uint32_t db, unsigned kind, unsigned flags,
+                                    size_t len, uint64_t *position) {
     static_assert(STRING_INLINE_MAX + 24 <= RECORD_LEN_MAX);
     static_assert(DATABASES_MAX <= 256 && SEGMENT_SIZE <= 65536);
     uint32_t units = (uint32_t)((sizeof(struct record) + len + 7) / 8);
     assert(units <= RECORD_UNITS_MAX);
     struct segment *segment =
         history->head <= history->tail ? segment_at(history, history->tail) : NULL;
-    if (UNLIKELY(!segment || segment->units + units > RECORD_UNITS_MAX))
+    if (UNLIKELY(!segment || segment->units + units > RECORD_UNITS_MAX ||
+                 segment->owned_size > SEGMENT_OWNED_MAX))
         segment = segment_new(history);
     struct record *record = (struct record *)(void *)(segment->mem + (size_t)segment->units * 8);
     *position = segment->number * SEGMENT_UNITS + segment->units;
@@ -79,6 +83,8 @@ static struct record *append(struct history *history, const struct entry *entry,
     size_add(&history->db_records[db], 1);
     if (!segment->first) segment->first = stamp;
     segment->last = stamp;
+    if (segment->number == history->head)
+        atomic_store_explicit(&history->oldest, stamp, memory_order_relaxed);
     size_add(&history->records, 1);
 
     uint64_t prev = entry_history(entry), skip = 0;
@@ -266,8 +272,8 @@ void segment_tombstones(const struct segment *segment,
     segment_each(segment, 0, visit_tombstone, &v);
 }
 
-struct segment *history_drop(struct history *history, bool all) {
-    if (history->head > history->tail || (history->head == history->tail && !all)) return NULL;
+struct segment *history_drop(struct history *history) {
+    if (history->head > history->tail) return NULL;
     struct segment *segment = segment_at(history, history->head);
     history->head++;
     if (segment->last > history->dropped) history->dropped = segment->last;

@@ -67,7 +67,7 @@ struct history {
     uint64_t tail;         /* number of the segment being filled; head > tail: there is none */
     _Atomic uint64_t size; /* bytes: segments and what they own */
     _Atomic uint64_t records;
-    _Atomic uint64_t oldest;      /* last stamp of the head segment; 0: it cannot be dropped */
+    _Atomic uint64_t oldest;      /* last stamp of the head segment; 0: there is none */
     _Atomic uint64_t *db_records; /* by database: HISTORY STATS */
     uint32_t databases;
     uint64_t dropped; /* last stamp of the newest dropped segment */
@@ -101,9 +101,9 @@ static inline uint64_t history_head(const struct history *history) {
 struct history_mark history_mark(const struct history *history);
 void history_rewind(struct history *history, struct history_mark mark);
 
-/* Takes out the oldest segment; NULL when there is none but the one being filled (unless `all`). The
+/* Takes out the oldest segment, be it the one that is being filled; NULL when there is none. The
  * caller looks at its tombstones and gives it to segment_free. */
-struct segment *history_drop(struct history *history, bool all);
+struct segment *history_drop(struct history *history);
 /* Calls `visit` for each record that left a tombstone: hash (low byte 0), db and position. */
 void segment_tombstones(const struct segment *segment,
                         void (*visit)(void *self, uint64_t hash, uint32_t db, uint64_t position),

@@ -80,7 +80,7 @@ static bool unknown_before(const struct store *store, const struct shard *shard,
                            uint64_t *oldest) {
     if (entry && entry->words & (ENTRY_PURGED | ENTRY_EXCLUDED)) return true;
     uint64_t forgotten = shard->forgotten;
-    if (shard->excluded_forgotten > forgotten && store_excluded(store, name))
+    if (shard->excluded_forgotten > forgotten && store_ever_excluded(store, name))
         forgotten = shard->excluded_forgotten;
     if (entry && !(entry->words & ENTRY_PRUNED)) return false;
     if (at >= forgotten) return false;
@@ -277,7 +277,7 @@ static bool walk_period(struct walk *walk, const struct index *index, uint64_t f
     for (uint64_t position = entry_history(entry);;) {
         uint64_t birth = state.value.stamp;
         if (birth < from) { /* it came back with an UNFLUSH; its own time is an earlier period's */
-            if (end > from) show_state(walk, &state, from, end, ACTOR_FLUSHED);
+            if (end > from) show_state(walk, &state, from, end, ACTOR_UNFLUSHED);
             return true;
         }
         if (birth < end) {

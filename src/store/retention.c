@@ -95,7 +95,7 @@ static void drop_tombstone(void *self, uint64_t hash, uint32_t db, uint64_t posi
 
 static void drop_segment(struct store *store, struct shard *shard) {
     lock_take(&shard->lock);
-    struct segment *segment = history_drop(&shard->history, false);
+    struct segment *segment = history_drop(&shard->history);
     if (segment) segment_tombstones(segment, drop_tombstone, &(struct drop){ store, shard });
     lock_release(&shard->lock);
     segment_free(segment); /* its blobs may be large: not under the lock */
@@ -143,6 +143,7 @@ static void drop_periods(struct store *store, uint64_t to) {
                    database->periods[database->periods_count - 1].to <= to) {
                 struct period *period = &database->periods[--database->periods_count];
                 raise(&shard->forgotten, period->to);
+                raise(&shard->deletion_forgotten, period->to);
                 index_unref_later(store, store->janitor_worker, period->index);
             }
         }
@@ -155,13 +156,24 @@ static bool drop_oldest_pin(struct store *store) {
     size_t oldest = 0;
     for (size_t i = 1; i < store->pins_count; i++)
         if (store->pins[i].at < store->pins[oldest].at) oldest = i;
-    struct bytes name = { 0 };
-    if (store->pins_count) name = store->pins[oldest].name;
+    char text[PIN_NAME_MAX]; /* a copy: a client may unpin it meanwhile */
+    struct bytes name = { text, 0 };
+    bool found = store->pins_count > 0;
+    if (found) {
+        name.len = store->pins[oldest].name.len;
+        memcpy(text, store->pins[oldest].name.data, name.len);
+    }
     pthread_mutex_unlock(&store->pins_lock);
-    if (!name.data) return false;
+    if (!found) return false;
     if (store->pin_dropped) store->pin_dropped(store->pin_dropped_self, name);
     atomic_fetch_add_explicit(&store->pins_dropped, 1, memory_order_relaxed);
-    return store_unpin(store, name);
+    (void)store_unpin(store, name);
+    return true;
+}
+
+void retention_drop_pins(struct store *store) {
+    while (drop_oldest_pin(store)) {
+    }
 }
 
 void retention_round(struct store *store) {
@@ -220,6 +232,7 @@ enum status store_pin(struct store *store, const struct txn *txn, struct bytes n
                       struct problem *why) {
     if (at < past_horizon(store, txn))
         return problem_set(why, NOT_FOUND, 0, "that instant is before what is still known");
+    assert(name.len <= PIN_NAME_MAX);
     uint64_t size = store_history_size(store, txn), budget = store_history_budget(store, txn);
     if (size > budget)
         return problem_set(why, FULL, 0,

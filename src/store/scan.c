@@ -25,6 +25,7 @@ static void scan_entry(void *self, struct entry *entry) {
     scan->seen++;
     struct value value;
     if (UNLIKELY(txn->at != 0)) {
+        if (entry->words & ENTRY_EXCLUDED) return; /* no past: no part in walks of the past */
         uint64_t oldest = 0;
         enum found found = past_state(txn, scan->shard, scan->db, entry_name(entry), entry, txn->at,
                                       &value, &oldest);

@@ -127,6 +127,7 @@ static inline struct index *database_now(const struct database *database) {
 /* The table that held `database` at instant `at`. */
 struct index *database_at(const struct database *database, uint64_t at);
 bool store_excluded(const struct store *store, struct bytes name);
+bool store_ever_excluded(const struct store *store, struct bytes name); /* by patterns of any time */
 
 /* txn.c, for expiry.c: deletes `entry`, whose time is over; the shard is the transaction's. */
 void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct entry *entry);
@@ -169,6 +170,7 @@ void expiry_init(struct shard *shard, int64_t now_ms);
 
 /* retention.c */
 void retention_round(struct store *store);
+void retention_drop_pins(struct store *store); /* all, loudly: nothing is kept any more */
 uint64_t store_history_size(struct store *store, const struct txn *txn);
 uint64_t store_history_budget(struct store *store, const struct txn *txn);
 

@@ -111,11 +111,27 @@ static void patterns_free(struct patterns *patterns) {
     }
 }
 
-bool store_excluded(const struct store *store, struct bytes name) {
-    const struct patterns *exclude = atomic_load_explicit(&store->exclude, memory_order_acquire);
-    for (size_t i = 0; i < exclude->count; i++)
-        if (glob_match(exclude->list[i], name, false)) return true;
+static bool matches(const struct patterns *patterns, struct bytes name) {
+    for (size_t i = 0; i < patterns->count; i++)
+        if (glob_match(patterns->list[i], name, false)) return true;
     return false;
+}
+
+bool store_excluded(const struct store *store, struct bytes name) {
+    return matches(atomic_load_explicit(&store->exclude, memory_order_acquire), name);
+}
+
+bool store_ever_excluded(const struct store *store, struct bytes name) {
+    const struct patterns *patterns = atomic_load_explicit(&store->exclude, memory_order_acquire);
+    while (patterns && !matches(patterns, name)) patterns = patterns->older;
+    return patterns != NULL;
+}
+
+static bool same_patterns(const struct patterns *patterns, const struct store_settings *settings) {
+    if (patterns->count != settings->history_exclude_count) return false;
+    for (size_t i = 0; i < patterns->count; i++)
+        if (!bytes_equal(patterns->list[i], settings->history_exclude[i])) return false;
+    return true;
 }
 
 struct store *store_new(const struct store_options *options) {
@@ -234,13 +250,16 @@ void store_configure(struct store *store, const struct store_settings *settings)
     atomic_store_explicit(&store->resolution_ns, resolution, memory_order_relaxed);
     atomic_store_explicit(&store->history, settings->history, memory_order_relaxed);
 
-    struct patterns *fresh =
-        patterns_new(settings->history_exclude, settings->history_exclude_count);
-    fresh->older = store->exclude;
-    atomic_store_explicit(&store->exclude, fresh, memory_order_release);
+    struct patterns *fresh = store->exclude;
+    if (!same_patterns(fresh, settings)) {
+        fresh = patterns_new(settings->history_exclude, settings->history_exclude_count);
+        fresh->older = store->exclude;
+        atomic_store_explicit(&store->exclude, fresh, memory_order_release);
+    }
     store->shown = *settings;
     store->shown.history_exclude = fresh->list;
     pthread_mutex_unlock(&store->settings_lock);
+    if (!settings->history) retention_drop_pins(store);
 }
 
 struct store_settings store_settings(struct store *store) {

@@ -76,7 +76,8 @@ enum {
     ACTOR_EXPIRED = 1,
     ACTOR_EVICTED = 2,
     ACTOR_FLUSHED = 3,
-    ACTOR_FIRST = 4,
+    ACTOR_UNFLUSHED = 4,
+    ACTOR_FIRST = 5,
     ACTORS_LASTING = 60000, /* pairs that may be met before a number means another one */
 };
 uint64_t store_actors_interned(struct store *store); /* how many pairs were met so far */

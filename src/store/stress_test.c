@@ -60,6 +60,7 @@ static void *reader(void *self) {
         for (int i = 0; i < 16; i++, reads++) {
             struct value value;
             struct key key = named(shared->store, name, "stable", next_random(job) % STABLE);
+            if (i % 2) store_prefetch_entry(shared->store, &key);
             if (!peek(worker, &arena, &key, &value)) {
                 shared->misses++;
             } else if (value.encoding != STRING_INT) {
@@ -72,10 +73,15 @@ static void *reader(void *self) {
             uint64_t pair = next_random(job) % PAIRS;
             struct value one, other;
             key = named(shared->store, name, "one", pair);
+            char other_name[40];
+            struct key second = named(shared->store, other_name, "other", pair);
+            if (i % 2) { /* as in a batch: both places are looked up before either is read */
+                store_prefetch_entry(shared->store, &second);
+                store_prefetch_entry(shared->store, &key);
+            }
             bool has = peek(worker, &arena, &key, &one);
             int64_t first = has ? one.number : 0;
-            key = named(shared->store, name, "other", pair);
-            has = peek(worker, &arena, &key, &other);
+            has = peek(worker, &arena, &second, &other);
             if ((has ? other.number : 0) < first) shared->unordered++;
         }
         worker_exit(worker);

@@ -146,6 +146,7 @@ static void let_go(struct txn *txn) {
         if (stamped) atomic_store_explicit(&shard->last, txn->stamp, memory_order_relaxed);
         if (txn->marked) atomic_fetch_add_explicit(&shard->txn, 1, memory_order_release);
         lock_release(&shard->lock);
+        worker_reap_if_due(txn->worker);
         return;
     }
     for (EACH_SHARD(txn->store, txn->shards, shard)) {
@@ -153,6 +154,7 @@ static void let_go(struct txn *txn) {
         if (txn->marked) atomic_fetch_add_explicit(&shard->txn, 1, memory_order_release);
     }
     for (EACH_SHARD(txn->store, txn->shards, shard)) lock_release(&shard->lock);
+    worker_reap_if_due(txn->worker);
 }
 
 static void undo_forget(struct txn *txn) {
@@ -270,14 +272,7 @@ static struct entry *find(struct txn *txn, const struct key *key) {
     return txn->last.entry;
 }
 
-struct state { /* what a new entry is to hold */
-    uint8_t type, encoding;
-    int64_t number, expire_at_ms;
-    struct bytes bytes;
-    struct blob *blob; /* one reference, which the entry gets */
-};
-
-static struct entry *entry_new(const struct txn *txn, struct bytes name, const struct state *state,
+static struct entry *entry_new(const struct txn *txn, struct bytes name, const struct effect *state,
                                unsigned words, uint64_t position) {
     bool word = state->type != VALUE_NONE && state->encoding != STRING_INLINE &&
                 state->encoding != STRING_EDITED;
@@ -371,8 +366,8 @@ static unsigned arm(struct shard *shard, const struct index *index, const struct
     return 0;
 }
 
-/* The whole state of a key changes. `state->type` NONE deletes. */
-static void apply_state(struct txn *txn, const struct key *key, const struct state *state) {
+/* The whole state of a key changes, to that of a SET or, its type being NONE, a DELETE. */
+static void apply_state(struct txn *txn, const struct key *key, const struct effect *state) {
     struct shard *shard = store_shard(txn->store, key->shard);
     struct entry *before = find(txn, key);
     struct index *index = index_of(txn, key);
@@ -479,12 +474,13 @@ static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_
 
     struct value value;
     entry_value(before, &value);
-    struct state state = { .type = value.type,
-                           .encoding = value.encoding,
-                           .number = value.number,
-                           .expire_at_ms = expire_at_ms,
-                           .bytes = value.bytes,
-                           .blob = value.blob ? blob_ref(value.blob) : NULL };
+    struct effect state = { .kind = EFFECT_SET,
+                            .type = value.type,
+                            .encoding = value.encoding,
+                            .number = value.number,
+                            .expire_at_ms = expire_at_ms,
+                            .bytes = value.bytes,
+                            .blob = value.blob ? blob_ref(value.blob) : NULL };
     if (expire_at_ms) {
         words |= arm(shard, index, key, before, expire_at_ms);
     }
@@ -550,20 +546,15 @@ void txn_change(struct txn *txn, const struct key *key, const struct effect *eff
         if (effect->encoding == STRING_INT &&
             apply_int_in_place(txn, key, effect->number, effect->expire_at_ms))
             break;
-        apply_state(txn, key,
-                    &(struct state){ .type = effect->type,
-                                     .encoding = effect->encoding,
-                                     .number = effect->number,
-                                     .expire_at_ms = effect->expire_at_ms,
-                                     .bytes = effect->bytes,
-                                     .blob = effect->blob });
+        apply_state(txn, key, effect);
         break;
-    case EFFECT_DELETE: apply_state(txn, key, &(struct state){ .type = VALUE_NONE }); break;
+    case EFFECT_DELETE: apply_state(txn, key, effect); break;
     case EFFECT_EXPIRE: apply_expire(txn, key, effect->expire_at_ms); break;
     case EFFECT_SPLICE: apply_splice(txn, key, effect); break;
     case EFFECT_FLUSH:
     case EFFECT_UNFLUSH:
-    case EFFECT_SWAP: assert(!"a whole database changes by txn_flush, txn_unflush or txn_swap");
+    case EFFECT_SWAP:
+        assert(false) /* a whole database changes by txn_flush, txn_unflush or txn_swap */;
     }
     tell(txn, key, effect->kind, CAUSE_COMMAND);
 }
@@ -655,7 +646,7 @@ void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct ent
     txn->actor = ACTOR_EXPIRED;
     txn->changes++;
     txn->expiries++;
-    apply_state(txn, &key, &(struct state){ .type = VALUE_NONE });
+    apply_state(txn, &key, &(struct effect){ .kind = EFFECT_DELETE });
     txn->actor = actor;
     txn->last.index = NULL;
     tell(txn, &key, EFFECT_DELETE, CAUSE_EXPIRED);
@@ -875,7 +866,15 @@ bool txn_unchanged(struct txn *txn, const struct key *key, uint64_t stamp, uint6
     /* Absent, and absent again: was it there in between? A tombstone tells. */
     struct entry *entry = find(txn, key);
     if (entry) return entry->stamp <= seen;
-    return store_shard(txn->store, key->shard)->deletion_forgotten <= seen;
+    const struct shard *shard = store_shard(txn->store, key->shard);
+    const struct database *database = &shard->databases[key->db];
+    for (uint32_t i = 0; i < database->periods_count && database->periods[i].to > seen; i++) {
+        const struct index *index = database->periods[i].index;
+        _Atomic uint64_t *slot;
+        uint64_t word = index ? index_find(index, key->hash, key->name, &slot) : 0;
+        if (word && word_entry(word)->stamp > seen) return false;
+    }
+    return shard->deletion_forgotten <= seen;
 }
 
 /* --- forgetting --- */
@@ -904,12 +903,13 @@ static void forget_entry(struct txn *txn, const struct key *key, struct index *i
         position = history_put_state(&shard->history, before, txn->stamp, true, key->hash, key->db);
         history_cut(&shard->history, position);
     }
-    struct state state = { .type = value.type,
-                           .encoding = value.encoding,
-                           .number = value.number,
-                           .expire_at_ms = value.expire_at_ms,
-                           .bytes = value.bytes,
-                           .blob = value.blob ? blob_ref(value.blob) : NULL };
+    struct effect state = { .kind = EFFECT_SET,
+                            .type = value.type,
+                            .encoding = value.encoding,
+                            .number = value.number,
+                            .expire_at_ms = value.expire_at_ms,
+                            .bytes = value.bytes,
+                            .blob = value.blob ? blob_ref(value.blob) : NULL };
     unsigned words = before->words & (ENTRY_LASTING | ENTRY_ARMED);
     struct entry *after = entry_new(txn, key->name, &state, words | ENTRY_PURGED, position);
     after->stamp = stamp;

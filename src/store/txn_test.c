@@ -188,7 +188,7 @@ TEST(a_key_that_lives_for_days_costs_no_record_and_ends_in_time) {
     struct txn txn;
     struct value value;
     char name[16];
-    int64_t begin_ms = worker_now_ns(f->worker) / 1000000;
+    int64_t begin_ms = worker_now_ms(f->worker);
     for (int i = 0; i < COUNT; i++) { /* one every 37 minutes, from three hours on */
         snprintf(name, sizeof name, "k%d", i);
         struct key key = store_key(f->store, 0, bytes_of(name));
@@ -405,6 +405,34 @@ TEST(a_pin_keeps_what_it_needs_and_goes_loudly_when_it_cannot) {
     churn(f, 3000);
     assert_true(past_horizon(f->store, NULL) > pinned);
     assert_int_equal(store_pin(f->store, NULL, BYTES("late"), pinned, &why), NOT_FOUND);
+    fixture_free(f);
+}
+
+TEST(only_the_last_flush_can_be_undone_and_once) {
+    struct fixture *f = fixture_new();
+    char name[16];
+    for (int i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "k%d", i);
+        set_now(f, name, "old");
+    }
+    struct txn txn;
+    uint64_t keys;
+    begin(f, &txn, TXN_MULTI);
+    txn_flush(&txn, 0);
+    txn_commit(&txn);
+    set_now(f, "b", "new");
+    begin(f, &txn, TXN_MULTI);
+    txn_flush(&txn, 0);
+    txn_commit(&txn);
+    begin(f, &txn, TXN_MULTI);
+    assert_true(txn_flushed_at(&txn, 0) != 0);
+    txn_unflush(&txn, 0, &keys);
+    assert_int_equal(keys, 1);
+    assert_int_equal(txn_flushed_at(&txn, 0), 0);
+    txn_commit(&txn);
+    struct store_stats stats;
+    store_stats(f->store, NULL, &stats);
+    assert_int_equal(stats.keys, 1);
     fixture_free(f);
 }
 
