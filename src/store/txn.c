@@ -384,12 +384,9 @@ static void apply_state(struct txn *txn, const struct key *key, const struct eff
     if (!before) {
         assert(!gone);
         struct patterns *exclude = atomic_load_explicit(&txn->store->exclude, memory_order_acquire);
-        if (UNLIKELY(exclude->count) && store_excluded(txn->store, key->name)) {
+        if (UNLIKELY(exclude->count) && store_excluded(txn->store, key->name))
             words |= ENTRY_EXCLUDED;
-            if (shard->excluded_forgotten) words |= ENTRY_PRUNED;
-        } else if (shard->forgotten) {
-            words |= ENTRY_PRUNED;
-        }
+        if (shard->forgotten || shard->excluded_forgotten) words |= ENTRY_PRUNED;
     } else {
         words = before->words & ENTRY_LASTING;
         position = entry_history(before);
