@@ -25,6 +25,7 @@
 
 #include "store/effect.h"
 #include "store/entry.h"
+#include "store/pool.h"
 
 enum {
     SEGMENT_SIZE = 64 * 1024,
@@ -61,6 +62,7 @@ struct segment {
 static_assert(sizeof(struct segment) == SEGMENT_SIZE);
 
 struct history {
+    struct pool *pool;     /* where segments come from */
     struct segment **ring; /* by number & (ring_cap - 1) */
     size_t ring_cap;
     uint64_t head;         /* number of the oldest segment */
@@ -78,7 +80,7 @@ struct history_mark { /* for history_rewind */
     uint32_t units;
 };
 
-void history_init(struct history *history, uint32_t databases);
+void history_init(struct history *history, uint32_t databases, struct pool *pool);
 void history_deinit(struct history *history);
 
 /* What the entry's state was, as the inverse of a whole change; returns the record's position. The
@@ -108,7 +110,7 @@ struct segment *history_drop(struct history *history);
 void segment_tombstones(const struct segment *segment,
                         void (*visit)(void *self, uint64_t hash, uint32_t db, uint64_t position),
                         void *self);
-void segment_free(struct segment *segment);
+void segment_free(struct pool *pool, struct segment *segment);
 
 /* Makes the record at `position` the oldest of its key. */
 void history_cut(struct history *history, uint64_t position);

@@ -147,6 +147,7 @@ enum found past_state(struct txn *txn, struct shard *shard, uint32_t db, struct 
         }
         trail_add(&trail, txn->arena, record);
         birth = record->birth;
+        if (birth <= at) break; /* no look at what lies further back: it would be a cache miss */
         position = UNLIKELY(versions_max != 0) ? record->prev
                                                : step(&shard->history, record, position, at);
     }

@@ -6,7 +6,8 @@
 /* One version of a key, newest first. `value` is NULL for a time in which the key did not exist. */
 struct version {
     uint64_t stamp; /* when it began, ns */
-    uint16_t actor; /* who made it; ACTOR_EXPIRED, ACTOR_EVICTED, ACTOR_FLUSHED, ACTOR_UNFLUSHED, or 0: unknown */
+    uint16_t
+        actor; /* who made it; ACTOR_EXPIRED, ACTOR_EVICTED, ACTOR_FLUSHED, ACTOR_UNFLUSHED, or 0: unknown */
     const struct value *value; /* borrowed for the visit */
 };
 

@@ -98,7 +98,7 @@ static void drop_segment(struct store *store, struct shard *shard) {
     struct segment *segment = history_drop(&shard->history);
     if (segment) segment_tombstones(segment, drop_tombstone, &(struct drop){ store, shard });
     lock_release(&shard->lock);
-    segment_free(segment); /* its blobs may be large: not under the lock */
+    segment_free(&store->pool, segment); /* its blobs may be large: not under the lock */
 }
 
 /* The shard whose oldest segment ends earliest, of those that can drop one. */

@@ -80,6 +80,7 @@ struct store {
     uint64_t clock_checked;       /* monotonic ns; the janitor's */
 
     struct actors *actors;
+    struct pool pool; /* of history segments */
 
     pthread_mutex_t pins_lock;
     struct pin *pins; /* by name */
@@ -127,7 +128,8 @@ static inline struct index *database_now(const struct database *database) {
 /* The table that held `database` at instant `at`. */
 struct index *database_at(const struct database *database, uint64_t at);
 bool store_excluded(const struct store *store, struct bytes name);
-bool store_ever_excluded(const struct store *store, struct bytes name); /* by patterns of any time */
+bool store_ever_excluded(const struct store *store,
+                         struct bytes name); /* by patterns of any time */
 
 /* txn.c, for expiry.c: deletes `entry`, whose time is over; the shard is the transaction's. */
 void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct entry *entry);

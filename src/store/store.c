@@ -12,6 +12,7 @@
 
 enum {
     JANITOR_MS = 100,
+    SEGMENTS_READY = 32, /* 2 MiB: what writers fill in some 30 ms at full speed */
     CLOCK_CHECK_NS = 1000 * 1000 * 1000,
     SLEW_PART = 10, /* a clock that was set back is followed by 10 % at most */
 };
@@ -85,6 +86,8 @@ void store_janitor(struct store *store) {
     worker_tick(store->janitor_worker);
     follow_clock(store);
     retention_round(store);
+    if (atomic_load_explicit(&store->history, memory_order_relaxed))
+        pool_prepare(&store->pool, SEGMENTS_READY);
     worker_reap(store->janitor_worker);
 }
 
@@ -158,6 +161,7 @@ struct store *store_new(const struct store_options *options) {
     store->clock_offset = measure_offset(store->env);
     store->clock_checked = env_monotonic_ns(store->env);
     store->actors = actors_new();
+    pool_init(&store->pool, SEGMENT_SIZE);
     pthread_mutex_init(&store->settings_lock, NULL);
     pthread_mutex_init(&store->workers_lock, NULL);
     pthread_mutex_init(&store->pins_lock, NULL);
@@ -176,7 +180,7 @@ struct store *store_new(const struct store_options *options) {
         struct shard *shard = store_shard(store, i);
         shard->number = i;
         shard->databases = mem_new_zero(store->databases * sizeof *shard->databases);
-        history_init(&shard->history, store->databases);
+        history_init(&shard->history, store->databases, &store->pool);
         wheel_init(&shard->wheel, tick);
         expiry_init(shard, (int64_t)(store_clock(store) / 1000000));
     }
@@ -224,6 +228,7 @@ struct store *store_free(struct store *store) {
     mem_free(store->pins, PINS_MAX * sizeof *store->pins);
     patterns_free(store->exclude);
     actors_free(store->actors);
+    pool_deinit(&store->pool);
     pthread_cond_destroy(&store->janitor_bell);
     pthread_mutex_destroy(&store->janitor_lock);
     pthread_mutex_destroy(&store->pins_lock);
