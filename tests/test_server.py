@@ -157,7 +157,7 @@ def test_large_replies_that_wait_are_bounded_too(pulse_server):
 
 @pytest.mark.skipif(is_sanitized(), reason="AddressSanitizer keeps what is freed")
 def test_idle_connections_are_cheap(pulse_server):
-    server = pulse_server()
+    server = pulse_server(env={"MALLOC_CONF": "thp:default"})  # huge pages come two MiB at a time
     with server.conn() as probe:
         probe.call("PING")
         before = resident_kib(server)

@@ -90,8 +90,10 @@ struct server {
     struct pulse *pulse;
     struct loop **loops;
     struct mailbox **mailboxes;
-    size_t loops_count, loops_started;
-    struct mailbox bell; /* wakes server_run */
+    size_t loops_count, loops_started; /* started: threads, of all but the first */
+    pthread_t watcher;
+    bool watched;
+    struct mailbox bell; /* wakes the watcher */
     _Atomic bool stopping;
     _Atomic int64_t connections;                     /* for maxclients */
     uint64_t last_commands, last_input, last_output; /* the first loop's, for rates */

@@ -12,7 +12,7 @@
 #include "server/inside.h"
 
 enum {
-    CHORES_BUDGET_NS = 200 * 1000,
+    CHORES_BUDGET_NS = 100 * 1000,
     SECOND_MS = 1000,
     LINGER_MS = 10 * 1000,   /* for a closing connection to take what waits */
     STOP_MS_MAX = 2000,      /* for all of them, when the server stops */

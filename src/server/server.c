@@ -242,20 +242,6 @@ struct server *server_new(struct pulse *pulse, struct problem *why) {
     return server;
 }
 
-enum status server_start(struct server *server, struct problem *why) {
-    size_t count = server->loops_count;
-    for (size_t i = 0; i < count; i++) {
-        struct loop *loop = server->loops[i];
-        int error = pthread_create(&loop->thread, NULL, loop_run, loop);
-        if (error) return problem_set(why, IO, error, "cannot make a thread: %s", strerror(error));
-        char name[16];
-        snprintf(name, sizeof name, "pulse-loop-%zu", i % 1000);
-        pthread_setname_np(loop->thread, name);
-        server->loops_started++;
-    }
-    return OK;
-}
-
 static void on_signal(struct server *server, int signal, bool *stop) {
     struct log *log = server->pulse->log;
     if (signal == SIGHUP) {
@@ -267,7 +253,15 @@ static void on_signal(struct server *server, int signal, bool *stop) {
     }
 }
 
-void server_run(struct server *server) {
+static void stop_loops(struct server *server) {
+    atomic_store(&server->pulse->stopping, 1);
+    atomic_store(&server->stopping, true);
+    for (size_t i = 0; i < server->loops_count; i++) mailbox_ring(&server->loops[i]->mailbox);
+}
+
+/* The thread that waits for signals and for SHUTDOWN, so that the main one can serve. */
+static void *watch(void *self) {
+    struct server *server = self;
     sigset_t set;
     signals_of_ours(&set);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -280,25 +274,57 @@ void server_run(struct server *server) {
         while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
             on_signal(server, (int)info.ssi_signo, &stop);
         if (!stop && atomic_load(&server->pulse->stopping)) {
-            log_line(server->pulse->log, LOG_NOTICE, "Stopping", LOG_S("by", "SHUTDOWN"));
+            if (!atomic_load(&server->stopping))
+                log_line(server->pulse->log, LOG_NOTICE, "Stopping", LOG_S("by", "SHUTDOWN"));
             stop = true;
         }
     }
     if (signals >= 0) close(signals);
+    stop_loops(server);
+    return NULL;
+}
+
+static enum status thread_start(pthread_t *thread, void *(*run)(void *), void *self,
+                                const char *name, struct problem *why) {
+    int error = pthread_create(thread, NULL, run, self);
+    if (error) return problem_set(why, IO, error, "cannot make a thread: %s", strerror(error));
+    pthread_setname_np(*thread, name);
+    return OK;
+}
+
+enum status server_start(struct server *server, struct problem *why) {
+    for (size_t i = 1; i < server->loops_count; i++) {
+        struct loop *loop = server->loops[i];
+        char name[16];
+        snprintf(name, sizeof name, "pulse-loop-%zu", i % 1000);
+        if (thread_start(&loop->thread, loop_run, loop, name, why) != OK) return why->status;
+        server->loops_started++;
+    }
+    if (thread_start(&server->watcher, watch, server, "pulse-watch", why) != OK) return why->status;
+    server->watched = true;
+    return OK;
+}
+
+void server_run(struct server *server) {
+    loop_run(server->loops[0]);
 }
 
 void server_stop(struct server *server) {
-    atomic_store(&server->pulse->stopping, 1);
-    atomic_store(&server->stopping, true);
-    for (size_t i = 0; i < server->loops_started; i++) mailbox_ring(&server->loops[i]->mailbox);
-    for (size_t i = 0; i < server->loops_started; i++) pthread_join(server->loops[i]->thread, NULL);
+    stop_loops(server);
+    for (size_t i = 1; i <= server->loops_started; i++)
+        pthread_join(server->loops[i]->thread, NULL);
     server->loops_started = 0;
+    if (server->watched) {
+        mailbox_ring(&server->bell);
+        pthread_join(server->watcher, NULL);
+        server->watched = false;
+    }
     listeners_close(server->listeners);
 }
 
 struct server *server_free(struct server *server) {
     if (!server) return NULL;
-    if (server->loops_started) server_stop(server);
+    if (server->loops_started || server->watched) server_stop(server);
     for (size_t i = 0; i < server->loops_count; i++) loop_free(server->loops[i]);
     if (server->pulse->loops == server->mailboxes) {
         server->pulse->loops = NULL;

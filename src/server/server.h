@@ -2,8 +2,8 @@
  *
  *     server_block_signals   before the first thread is made
  *     server_new             listens, makes descriptors enough for maxclients
- *     server_start           the loops run
- *     server_run             until SHUTDOWN, SIGTERM or SIGINT
+ *     server_start           the other loops run, and the thread that waits for signals
+ *     server_run             the first loop, here, until SHUTDOWN, SIGTERM or SIGINT
  *     server_stop            answers what was read, sends it, ends the loops
  *     server_free
  *

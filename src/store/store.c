@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/env.h"
 #include "base/glob.h"
@@ -12,6 +14,7 @@
 
 enum {
     JANITOR_MS = 100,
+    JANITOR_NICE = 10,
     SEGMENTS_READY = 32, /* 2 MiB: what writers fill in some 30 ms at full speed */
     CLOCK_CHECK_NS = 1000 * 1000 * 1000,
     SLEW_PART = 10, /* a clock that was set back is followed by 10 % at most */
@@ -64,6 +67,8 @@ struct counters *worker_counters(struct worker *worker) {
 
 static void *janitor_run(void *self) {
     struct store *store = self;
+    /* It can wait; who serves cannot. Where priorities cannot be set it is as it was. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + JANITOR_NICE);
     pthread_mutex_lock(&store->janitor_lock);
     while (!store->janitor_stop) {
         struct timespec until;
