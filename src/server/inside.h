@@ -56,6 +56,7 @@ struct loop {
     uint32_t unsent; /* connections that wait for EPOLLOUT */
     bool more_chores, stopping, listening;
     int64_t event_ms; /* the last turn that had anything to do */
+    uint64_t chores_again_ns; /* with more_chores: not before */
     int64_t chores_ms, second_ms, stop_ms, accept_again_ms; /* when last, or when next; 0: not */
     int64_t http_logged_ms, refused_logged_ms;
     uint64_t http_seen;

@@ -13,6 +13,7 @@
 
 enum {
     CHORES_BUDGET_NS = 100 * 1000,
+    CHORES_PAUSE_NS = CHORES_BUDGET_NS,
     SECOND_MS = 1000,
     LINGER_MS = 10 * 1000,   /* for a closing connection to take what waits */
     STOP_MS_MAX = 2000,      /* for all of them, when the server stops */
@@ -459,6 +460,7 @@ static void each_second(struct loop *loop, int64_t now) {
 
 static void do_chores(struct loop *loop, int64_t now) {
     loop->chores_ms = now;
+    loop->chores_again_ns = worker_now_ns(loop->worker) + CHORES_BUDGET_NS + CHORES_PAUSE_NS;
     loop->more_chores = worker_chores(loop->worker, loop->index,
                                       (unsigned)loop->server->loops_count, CHORES_BUDGET_NS);
 }
@@ -468,11 +470,23 @@ static void bury(struct loop *loop) {
     while ((c = TAILQ_FIRST(&loop->dead))) connection_free(c);
 }
 
-static void turn(struct loop *loop) {
-    bool busy = loop->more_chores || !TAILQ_EMPTY(&loop->backlog);
+/* Chores that have more to do take half of the time at most; in between, clients. */
+static int wait_for_events(struct loop *loop) {
+    if (UNLIKELY(loop->more_chores) && TAILQ_EMPTY(&loop->backlog)) {
+        uint64_t now = worker_now_ns(loop->worker);
+        uint64_t rest = loop->chores_again_ns > now ? loop->chores_again_ns - now : 0;
+        struct timespec wait = { .tv_nsec = (long)rest };
+        int count = epoll_pwait2(loop->epoll, loop->events, EVENTS_MAX, &wait, NULL);
+        if (count >= 0 || errno != ENOSYS) return count;
+        return epoll_wait(loop->epoll, loop->events, EVENTS_MAX, 0); /* before Linux 5.11 */
+    }
     bool quiet = worker_now_ms(loop->worker) - loop->event_ms > SECOND_MS;
-    int wait_ms = busy ? 0 : quiet ? QUIET_TURN_MS : TURN_MS;
-    int count = epoll_wait(loop->epoll, loop->events, EVENTS_MAX, wait_ms);
+    int wait_ms = !TAILQ_EMPTY(&loop->backlog) ? 0 : quiet ? QUIET_TURN_MS : TURN_MS;
+    return epoll_wait(loop->epoll, loop->events, EVENTS_MAX, wait_ms);
+}
+
+static void turn(struct loop *loop) {
+    int count = wait_for_events(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->paused))) end_pause(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->backlog))) take_backlog(loop);
     int at = 0;
@@ -484,7 +498,9 @@ static void turn(struct loop *loop) {
 
     int64_t now = worker_now_ms(loop->worker);
     if (count > 0) loop->event_ms = now;
-    if (loop->more_chores || now - loop->chores_ms >= TURN_MS) do_chores(loop, now);
+    if (loop->more_chores ? worker_now_ns(loop->worker) >= loop->chores_again_ns
+                          : now - loop->chores_ms >= TURN_MS)
+        do_chores(loop, now);
     if (UNLIKELY(now - loop->second_ms >= SECOND_MS)) each_second(loop, now);
     if (UNLIKELY(loop->accept_again_ms) && now >= loop->accept_again_ms) {
         loop->accept_again_ms = 0;

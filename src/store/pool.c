@@ -141,7 +141,7 @@ void pool_give(struct pool *pool, void *ptr) {
 void pool_prepare(struct pool *pool, size_t count) {
     for (;;) {
         pthread_mutex_lock(&pool->lock);
-        bool enough = pool->free_count >= count;
+        bool enough = pool->free_count >= count || pool->chunks_count == 0; /* nobody writes */
         pthread_mutex_unlock(&pool->lock);
         if (enough) return;
         char *base = chunk_map();

@@ -29,5 +29,6 @@ void pool_init(struct pool *pool, size_t block_size); /* a power of two below PO
 void pool_deinit(struct pool *pool);                  /* everything must have been given back */
 void *pool_take(struct pool *pool);                   /* not cleared; never NULL */
 void pool_give(struct pool *pool, void *block);       /* NULL is fine */
-/* Makes `count` blocks ready before they are needed, so that no writer waits for the system. */
+/* Makes `count` blocks ready before they are needed, so that no writer waits for the system: once a
+ * first one was taken. */
 void pool_prepare(struct pool *pool, size_t count);

@@ -40,9 +40,17 @@ uint64_t store_history_budget(struct store *store, const struct txn *txn) {
     return share > HISTORY_MEMORY_MIN ? share : HISTORY_MEMORY_MIN;
 }
 
+/* A segment's tombstones are taken out a few at a time: thousands would hold the lock for long. */
+enum { DROP_GROUP = 32 };
+
 struct drop {
     struct store *store;
     struct shard *shard;
+    size_t count;
+    struct {
+        uint64_t hash, position;
+        uint32_t db;
+    } group[DROP_GROUP];
 };
 
 struct drop_candidate {
@@ -65,8 +73,7 @@ static void entry_freed(void *ptr, size_t size) {
 }
 
 /* The tombstone that hangs on a dropped record goes with it, wherever its table is now. */
-static void drop_tombstone(void *self, uint64_t hash, uint32_t db, uint64_t position) {
-    struct drop *drop = self;
+static void drop_tombstone(struct drop *drop, uint64_t hash, uint32_t db, uint64_t position) {
     struct database *database = &drop->shard->databases[db];
     struct worker *worker = drop->store->janitor_worker;
     struct index *index = database_now(database);
@@ -93,11 +100,35 @@ static void drop_tombstone(void *self, uint64_t hash, uint32_t db, uint64_t posi
     }
 }
 
+static void drop_group(struct drop *drop) {
+    lock_take(&drop->shard->lock);
+    for (size_t i = 0; i < drop->count; i++) {
+        const struct index *index = database_now(&drop->shard->databases[drop->group[i].db]);
+        if (index) (void)index_prefetch(index, index_x(index, drop->group[i].hash));
+    }
+    for (size_t i = 0; i < drop->count; i++)
+        drop_tombstone(drop, drop->group[i].hash, drop->group[i].db, drop->group[i].position);
+    lock_release(&drop->shard->lock);
+    drop->count = 0;
+}
+
+static void gather_tombstone(void *self, uint64_t hash, uint32_t db, uint64_t position) {
+    struct drop *drop = self;
+    drop->group[drop->count].hash = hash;
+    drop->group[drop->count].db = db;
+    drop->group[drop->count].position = position;
+    if (++drop->count == DROP_GROUP) drop_group(drop);
+}
+
 static void drop_segment(struct store *store, struct shard *shard) {
     lock_take(&shard->lock);
     struct segment *segment = history_drop(&shard->history);
-    if (segment) segment_tombstones(segment, drop_tombstone, &(struct drop){ store, shard });
     lock_release(&shard->lock);
+    if (!segment) return;
+    /* It is nobody else's now, and a tombstone whose record is gone reads as not known: no hurry. */
+    struct drop drop = { .store = store, .shard = shard };
+    segment_tombstones(segment, gather_tombstone, &drop);
+    drop_group(&drop);
     segment_free(&store->pool, segment); /* its blobs may be large: not under the lock */
 }
 
