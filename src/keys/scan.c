@@ -139,6 +139,7 @@ static enum outcome scan(struct call *call) {
     int64_t count = SCAN_COUNT;
     if (!read_cursor(call, &cursor)) return FAILED;
     if (!read_options(call, &wanted, &count)) return FAILED;
+    call->txn->flags |= TXN_EXPIRE;
     cursor = txn_scan(call->txn, call->session->db, cursor, (size_t)count, visit, &wanted);
 
     char text[INT_TEXT_MAX];
@@ -150,6 +151,7 @@ static enum outcome scan(struct call *call) {
 
 static enum outcome randomkey(struct call *call) {
     struct bytes name;
+    call->txn->flags |= TXN_EXPIRE;
     if (!txn_random(call->txn, call->session->db, &name)) return reply_null(call);
     return reply_bulk(call, name);
 }

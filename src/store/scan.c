@@ -10,14 +10,35 @@
 
 enum { CURSOR_BITS = 48 };
 
+struct over { /* a key whose time is over */
+    struct over *next;
+    struct bytes name;
+};
+
 struct scan {
     struct txn *txn;
+    struct over *over; /* met, to be deleted; with TXN_EXPIRE */
     struct shard *shard;
     uint32_t db;
     size_t seen;
     void (*visit)(void *self, const struct key *key, const struct value *value);
     void *self;
 };
+
+static void note_over(struct scan *scan, struct bytes name) {
+    struct over *over = arena_new(scan->txn->arena, sizeof *over);
+    *over = (struct over){ scan->over, arena_copy(scan->txn->arena, name) };
+    scan->over = over;
+}
+
+/* Reading a key whose time is over deletes it. */
+static void delete_over(const struct scan *scan) {
+    for (const struct over *over = scan->over; over; over = over->next) {
+        struct key key = store_key(scan->txn->store, scan->db, over->name);
+        struct value value;
+        (void)!txn_read(scan->txn, &key, &value);
+    }
+}
 
 static void scan_entry(void *self, struct entry *entry) {
     struct scan *scan = self;
@@ -37,7 +58,10 @@ static void scan_entry(void *self, struct entry *entry) {
     } else {
         if (entry_is_tombstone(entry)) return;
         entry_value(entry, &value);
-        if (value.expire_at_ms && value.expire_at_ms <= txn->now_ms) return;
+        if (value.expire_at_ms && value.expire_at_ms <= txn->now_ms) {
+            if (txn->flags & TXN_EXPIRE) note_over(scan, entry_name(entry));
+            return;
+        }
     }
     struct key key = store_key(txn->store, scan->db, entry_name(entry));
     scan->visit(scan->self, &key, &value);
@@ -84,13 +108,15 @@ uint64_t txn_scan(struct txn *txn, uint32_t db, uint64_t cursor, size_t count,
             more = x != 0;
         }
         txn_leave(txn, shard);
-        if (more) return number << x_bits | x >> (64 - x_bits);
+        if (more) break;
         if (scan.seen >= count || buckets >= buckets_max) {
             number++;
+            x = 0;
             break;
         }
     }
-    return number < store->shards_count ? number << x_bits : 0;
+    delete_over(&scan);
+    return number < store->shards_count ? number << x_bits | x >> (64 - x_bits) : 0;
 }
 
 static void count_key(void *self, const struct key *key, const struct value *value) {

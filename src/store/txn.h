@@ -47,6 +47,7 @@ enum txn_flag {
         1 << 0, /* several changes: readers without a lock must not see a part (STORE.md R6) */
     TXN_UNDO = 1 << 1,     /* may be rolled back: keeps what that needs */
     TXN_PEEK = 1 << 2,     /* one read of one key, without a lock where that works; never writes */
+    TXN_EXPIRE = 1 << 4, /* txn_scan deletes what it meets whose time is over (SCAN, RANDOMKEY) */
     TXN_NO_TOUCH = 1 << 3, /* reads leave no trace (CLIENT NO-TOUCH, OBJECT) */
 };
 
