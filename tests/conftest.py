@@ -2,6 +2,8 @@
 
     pulse         a raw Conn to a server shared by all tests; the data set is empty at the start of each
     pulse_port    its port, for more connections
+    both          a Conn in RESP2, then the same test in RESP3
+    other         a second Conn
     pulse_server  a function: pulse_server("--maxclients", "10") starts another, stopped after the test
     redis_ref     a raw Conn to a redis-server, empty as well: the reference
 """
@@ -13,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from resp import Conn  # noqa: E402
 from server import Server, pulsedb_binary  # noqa: E402
 
 
@@ -40,6 +43,18 @@ def pulse_port(pulse_session):
 def pulse(pulse_session):
     with pulse_session.conn() as conn:
         conn.call("FLUSHALL")
+        yield conn
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def both(request, pulse, pulse_port):
+    with Conn(pulse_port, protocol=request.param) as conn:
+        yield conn
+
+
+@pytest.fixture
+def other(pulse, pulse_port):
+    with Conn(pulse_port) as conn:
         yield conn
 
 

@@ -69,18 +69,6 @@ def pulse(pulse_port):
         yield conn
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def both(request, pulse, pulse_port):
-    with Conn(pulse_port, protocol=request.param) as conn:
-        yield conn
-
-
-@pytest.fixture
-def other(pulse, pulse_port):
-    with Conn(pulse_port) as conn:
-        yield conn
-
-
 # The lines of SPEC.md section 2 that exist so far, as they stand there
 
 def test_the_lines_of_the_specification_work_as_written(pulse):

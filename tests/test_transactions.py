@@ -11,18 +11,6 @@ WRONG_TYPE = ReplyError("ERR value is not an integer or out of range")
 KEYS = [f"key:{i}" for i in range(64)]  # over most of the 64 shards
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def both(request, pulse, pulse_port):
-    with Conn(pulse_port, protocol=request.param) as conn:
-        yield conn
-
-
-@pytest.fixture
-def other(pulse, pulse_port):
-    with Conn(pulse_port) as conn:
-        yield conn
-
-
 def run(conn, *commands):
     """MULTI, the commands, EXEC: what EXEC says."""
     replies = conn.pipeline(("MULTI",), *commands, ("EXEC",))
