@@ -34,6 +34,9 @@ struct env_ops {
     /* Files. Each returns 0 (or a count) or a negative errno. `path` ends in NUL. Interrupted calls
      * are repeated inside. */
     int (*open)(struct env *env, const char *path, unsigned flags, struct env_file **out);
+    /* Opens a file to write and read, made if need be, and holds its lock until it is closed:
+     * -EWOULDBLOCK, at once, when somebody holds it, in this process or another. */
+    int (*lock)(struct env *env, const char *path, struct env_file **out);
     void (*close)(struct env *env, struct env_file *file); /* NULL is fine */
     int64_t (*pread)(struct env *env, struct env_file *file, void *out, size_t len, uint64_t at);
     int64_t (*pwrite)(struct env *env, struct env_file *file, const void *data, size_t len,
@@ -57,18 +60,42 @@ struct env {
 /* The operating system. Borrowed, never freed. */
 struct env *env_real(void);
 
-/* A world of its own: time moves only by env_sim_advance and sleep_ns, chance comes from `seed`,
- * files live in memory and what was not synced can be lost. There is no folder but / and the current
- * one until mkdir; paths may not climb (..); a folder cannot be renamed or removed. */
+/* A world of its own: time moves only by env_sim_advance, sleep_ns and slow calls, chance comes from
+ * `seed`, files live in memory and what was not synced can be lost. There is no folder but / and the
+ * current one until mkdir; paths may not climb (..); a folder cannot be renamed or removed. */
 struct env *env_sim_new(uint64_t seed);
 struct env *env_sim_free(struct env *env);               /* always NULL; its files must be closed */
 void env_sim_advance(struct env *env, uint64_t ns);      /* both clocks */
 void env_sim_step_realtime(struct env *env, int64_t ns); /* somebody sets the clock */
-void env_sim_crash(
-    struct env *env); /* a power cut: everything unsynced is gone, files are closed */
+
+/* A power cut: files are closed, and of what was not synced nothing is left. */
+void env_sim_crash(struct env *env);
+/* A power cut as bad as POSIX allows: of what was not synced any 512-byte piece of any write, any
+ * change of a size, and the first so many changes of names are left, as chance has it. */
+void env_sim_crash_torn(struct env *env);
+/* The process is dead: no file call does anything but close, until `on` again. Its remains can so be
+ * freed without their writing one more byte; what it wrote before stays. */
+void env_sim_power(struct env *env, bool on);
+/* The same from the n-th file call from now on, in the middle of whatever it belongs to (n 0: not). */
+void env_sim_power_off_at(struct env *env, uint64_t n);
+bool env_sim_has_power(struct env *env);
+
 /* The n-th file call from now (close does not count) fails with the errno `error`, once, and does
  * nothing (n 0: never). */
 void env_sim_fail_at(struct env *env, uint64_t n, int error);
+
+/* What goes wrong by chance, and how slow a disk is. All zero: nothing, not at all. */
+struct env_sim_faults {
+    uint32_t write_errors; /* of a million calls that write or change a name or a size: fail with */
+    int write_error;       /* this errno, and do nothing */
+    uint32_t
+        sync_errors; /* of a million syncs: EIO. As on Linux what a file holds stays to be read and
+                            * counts as clean: it never reaches the disk, and the next sync is fine */
+    uint32_t short_writes;      /* of a million writes: write a part */
+    uint64_t write_ns, sync_ns; /* how long each such call takes */
+    uint64_t disk_size;         /* all files together, in bytes; beyond: ENOSPC. 0: no limit */
+};
+void env_sim_faults(struct env *env, const struct env_sim_faults *faults); /* from now on; copied */
 
 static inline uint64_t env_monotonic_ns(struct env *env) {
     return env->ops->monotonic_ns(env);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -67,12 +68,28 @@ static int open_flags(unsigned flags) {
     return os;
 }
 
+static struct env_file *file_new(int fd, bool append) {
+    struct env_file *file = mem_new(sizeof *file);
+    *file = (struct env_file){ .fd = fd, .append = append };
+    return file;
+}
+
 static int real_open(struct env *, const char *path, unsigned flags, struct env_file **out) {
     int fd = UNINTERRUPTED(open(path, open_flags(flags), 0600));
     if (fd < 0) return -errno;
-    struct env_file *file = mem_new(sizeof *file);
-    *file = (struct env_file){ .fd = fd, .append = flags & ENV_APPEND };
-    *out = file;
+    *out = file_new(fd, flags & ENV_APPEND);
+    return 0;
+}
+
+static int real_lock(struct env *, const char *path, struct env_file **out) {
+    int fd = UNINTERRUPTED(open(path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOCTTY, 0600));
+    if (fd < 0) return -errno;
+    if (UNINTERRUPTED(flock(fd, LOCK_EX | LOCK_NB)) < 0) {
+        int error = errno;
+        (void)close(fd);
+        return -error;
+    }
+    *out = file_new(fd, false);
     return 0;
 }
 
@@ -151,6 +168,7 @@ struct env *env_real(void) {
         .random = real_random,
         .sleep_ns = real_sleep_ns,
         .open = real_open,
+        .lock = real_lock,
         .close = real_close,
         .pread = real_pread,
         .pwrite = real_pwrite,

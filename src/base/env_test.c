@@ -115,6 +115,19 @@ static void check_world(struct env *env, const char *folder) {
     assert_int_equal(env->ops->unlink(env, inner), 0);
     assert_int_equal(env->ops->unlink(env, a), 0);
     assert_int_equal(env->ops->unlink(env, a), -ENOENT);
+
+    assert_int_equal(env->ops->lock(env, a, &file), 0); /* makes it */
+    assert_int_equal(env->ops->lock(env, a, &again), -EWOULDBLOCK);
+    write_ok(env, file, "mine", 0);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), 4);
+    env->ops->close(env, file);
+    assert_int_equal(env->ops->lock(env, a, &file), 0);
+    assert_int_equal(env->ops->size(env, file), 4);
+    env->ops->close(env, file);
+    assert_int_equal(env->ops->lock(env, inner, &file), 0);
+    env->ops->close(env, file);
+    assert_int_equal(env->ops->unlink(env, inner), 0);
+    assert_int_equal(env->ops->unlink(env, a), 0);
 }
 
 static void check_whole_files(struct env *env, const char *folder) {
@@ -351,6 +364,175 @@ TEST(random_writes_and_crashes_agree_with_a_plain_model) {
         assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), now_len);
         assert_memory_equal(text, now, now_len);
     }
+    env->ops->close(env, file);
+    env_sim_free(env);
+}
+
+/* ---- what a torn crash may leave ---- */
+
+static void write_piece(struct env *env, struct env_file *file, size_t piece, char with) {
+    char bytes[512];
+    memset(bytes, with, sizeof bytes);
+    assert_int_equal(env->ops->pwrite(env, file, bytes, sizeof bytes, piece * sizeof bytes),
+                     sizeof bytes);
+}
+
+/* Whether `piece` is 512 times one of `with`; which one. */
+static char piece_of(struct env *env, const char *path, size_t piece, const char *with) {
+    char bytes[512];
+    struct env_file *file = open_ok(env, path, ENV_READ);
+    int64_t n = env->ops->pread(env, file, bytes, sizeof bytes, piece * sizeof bytes);
+    env->ops->close(env, file);
+    if (n == 0) return '\0';
+    assert_int_equal(n, sizeof bytes);
+    for (size_t i = 1; i < sizeof bytes; i++) assert_int_equal(bytes[i], bytes[0]);
+    assert_true(bytes[0] == '\0' || strchr(with, bytes[0]) != NULL);
+    return bytes[0];
+}
+
+TEST(a_torn_crash_keeps_whole_pieces_of_unsynced_writes_and_all_that_was_synced) {
+    unsigned kept = 0, lost = 0, out_of_order = 0;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct env *env = env_sim_new(seed);
+        struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE | ENV_CREATE);
+        for (size_t i = 0; i < 4; i++) write_piece(env, file, i, 's');
+        assert_int_equal(env->ops->sync(env, file), 0);
+        assert_int_equal(env->ops->sync_dir(env, "."), 0);
+        for (size_t i = 2; i < 8; i++) write_piece(env, file, i, 'u');
+        env_sim_crash_torn(env);
+        env->ops->close(env, file);
+        for (size_t i = 0; i < 2; i++) assert_int_equal(piece_of(env, "f", i, "s"), 's');
+        for (size_t i = 2; i < 4; i++) assert_true(piece_of(env, "f", i, "su") != '\0');
+        bool gap = false;
+        for (size_t i = 2; i < 8; i++) {
+            bool survived = piece_of(env, "f", i, "su") == 'u';
+            kept += survived;
+            lost += !survived;
+            out_of_order += survived && gap;
+            gap |= !survived;
+        }
+        env_sim_free(env);
+    }
+    assert_true(kept > 200 && lost > 200 && out_of_order > 50);
+}
+
+TEST(a_torn_crash_keeps_the_first_so_many_changes_of_names) {
+    unsigned seen[4] = {};
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct env *env = env_sim_new(seed);
+        write_file(env, "a", "A");
+        sync_file(env, "a");
+        write_file(env, "b", "B");
+        sync_file(env, "b");
+        assert_int_equal(env->ops->sync_dir(env, "."), 0);
+        assert_int_equal(env->ops->rename(env, "a", "b"), 0);
+        assert_int_equal(env->ops->rename(env, "b", "c"), 0);
+        assert_int_equal(env->ops->unlink(env, "c"), 0);
+        env_sim_crash_torn(env);
+        int count = 0;
+        assert_int_equal(env->ops->list(env, ".", count_name, &count), 0);
+        struct env_file *file = NULL;
+        bool renamed = env->ops->open(env, "a", ENV_READ, &file) == -ENOENT;
+        if (!renamed) env->ops->close(env, file);
+        assert_true(count == 2 ? !renamed : renamed && count < 2);
+        if (!renamed) check_file(env, "b", "B");
+        bool first = count == 1 && env->ops->open(env, "b", ENV_READ, &file) == 0;
+        if (first) env->ops->close(env, file);
+        if (count == 1) check_file(env, first ? "b" : "c", "A");
+        seen[count == 2 ? 0 : first ? 1 : count == 1 ? 2 : 3]++;
+        env_sim_free(env);
+    }
+    for (size_t i = 0; i < 4; i++) assert_true(seen[i] > 5);
+}
+
+TEST(a_crash_frees_locks_and_a_dead_process_writes_nothing) {
+    struct env *env = env_sim_new(1);
+    struct env_file *file = NULL, *again = NULL;
+    assert_int_equal(env->ops->lock(env, "lock", &file), 0);
+    env_sim_power(env, false);
+    assert_int_equal(env->ops->lock(env, "lock", &again), -EIO);
+    assert_int_equal(env->ops->pwrite(env, file, "x", 1, 0), -EIO);
+    assert_int_equal(env->ops->unlink(env, "lock"), -EIO);
+    env_sim_power(env, true);
+    env_sim_power_off_at(env, 2);
+    assert_int_equal(env->ops->size(env, file), 0);
+    assert_true(env_sim_has_power(env));
+    assert_int_equal(env->ops->size(env, file), -EIO);
+    assert_int_equal(env->ops->size(env, file), -EIO);
+    assert_false(env_sim_has_power(env));
+    env_sim_power(env, true);
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    env_sim_crash(env);
+    assert_int_equal(env->ops->lock(env, "lock", &again), 0);
+    env->ops->close(env, file); /* from before: lets nothing go */
+    assert_int_equal(env->ops->lock(env, "lock", &file), -EWOULDBLOCK);
+    env->ops->close(env, again);
+    env_sim_free(env);
+}
+
+TEST(after_a_failed_sync_the_file_reads_well_and_the_disk_never_gets_it) {
+    struct env *env = env_sim_new(1);
+    struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE | ENV_CREATE);
+    write_ok(env, file, "abcdef", 0);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    assert_int_equal(env->ops->sync_dir(env, "."), 0);
+    write_ok(env, file, "LOST", 1);
+    env_sim_faults(env, &(struct env_sim_faults){ .sync_errors = 1'000'000 });
+    assert_int_equal(env->ops->sync(env, file), -EIO);
+    assert_int_equal(env->ops->sync_dir(env, "."), -EIO);
+    env_sim_faults(env, &(struct env_sim_faults){});
+    check_file(env, "f", "aLOSTf");
+    write_ok(env, file, "h", 7);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    env_sim_crash(env);
+    env->ops->close(env, file);
+    char text[16];
+    file = open_ok(env, "f", ENV_READ);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), 8);
+    assert_memory_equal(text, "abcdef\0h", 8);
+    env->ops->close(env, file);
+    env_sim_free(env);
+}
+
+TEST(a_full_disk_takes_what_fits_and_lets_old_bytes_be_written_over) {
+    struct env *env = env_sim_new(1);
+    write_file(env, "other", "0123456789");
+    struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE | ENV_CREATE);
+    env_sim_faults(env, &(struct env_sim_faults){ .disk_size = 16 });
+    assert_int_equal(env->ops->pwrite(env, file, "abcdefgh", 8, 0), 6);
+    assert_int_equal(env->ops->pwrite(env, file, "gh", 2, 6), -ENOSPC);
+    assert_int_equal(env->ops->pwrite(env, file, "far", 3, 100), -ENOSPC);
+    assert_int_equal(env->ops->pwrite(env, file, "ABC", 3, 3), 3);
+    assert_int_equal(env->ops->unlink(env, "other"), 0);
+    write_ok(env, file, "gh", 6);
+    check_file(env, "f", "abcABCgh");
+    env_sim_faults(env, &(struct env_sim_faults){});
+    write_ok(env, file, "a longer text than would fit", 8);
+    env->ops->close(env, file);
+    env_sim_free(env);
+}
+
+TEST(faults_by_chance_hit_about_as_often_as_asked_and_take_their_time) {
+    struct env *env = env_sim_new(5);
+    struct env_file *file = open_ok(env, "f", ENV_READ | ENV_WRITE | ENV_CREATE);
+    env_sim_faults(env, &(struct env_sim_faults){ .write_errors = 100'000,
+                                                  .write_error = EIO,
+                                                  .short_writes = 500'000,
+                                                  .write_ns = 3,
+                                                  .sync_ns = 1'000'000 });
+    unsigned failed = 0, cut = 0;
+    uint64_t before = env_monotonic_ns(env);
+    for (int i = 0; i < 1'000; i++) {
+        int64_t n = env->ops->pwrite(env, file, "abcd", 4, 0);
+        failed += n == -EIO;
+        cut += n > 0 && n < 4;
+        assert_true(n == -EIO || (n > 0 && n <= 4));
+    }
+    assert_int_equal(env_monotonic_ns(env) - before, 3'000);
+    assert_true(failed > 60 && failed < 150);
+    assert_true(cut > 350 && cut < 550);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    assert_int_equal(env_monotonic_ns(env) - before, 1'003'000);
     env->ops->close(env, file);
     env_sim_free(env);
 }

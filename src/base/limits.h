@@ -9,6 +9,7 @@ enum {
 
     BATCH_MAX = 32, /* commands gathered, hashed and prefetched before they run; STORE.md 3 */
 
+    STRING_SIZE_MAX = 2147483647, /* whatever proto-max-bulk-len allows */
     KEY_SIZE_MAX = 64 * 1024 * 1024, /* Redis allows 512 MiB; a name is not a value */
     INLINE_SIZE_MAX = 64 * 1024,     /* one inline command, as Redis */
     ARGS_MAX = 1024 * 1024,          /* words of one command, as Redis */
@@ -33,4 +34,5 @@ enum {
 
     PINS_MAX = 1024, /* restore points */
     PIN_NAME_MAX = 128,
+    ACTOR_TEXT_MAX = 128, /* of a writer's name, as history keeps it */
 };

@@ -100,14 +100,14 @@ static enum outcome history_pin(struct call *call) {
     if (name.len == 0 || name.len > PIN_NAME_MAX)
         return fail(call, "ERR a restore point's name has 1 to 128 bytes");
     struct problem why;
-    enum status status = store_pin(call->pulse->store, call->txn, name, at, &why);
+    enum status status = txn_pin(call->txn, name, at, &why);
     if (status == NOT_FOUND) return fail_pruned(call, past_horizon(call->pulse->store, call->txn));
     if (status != OK) return fail_format(call, "ERR %s", why.text);
     return reply_ok(call);
 }
 
 static enum outcome history_unpin(struct call *call) {
-    return reply_int(call, store_unpin(call->pulse->store, call->args[2]));
+    return reply_int(call, txn_unpin(call->txn, call->args[2]));
 }
 
 struct pin_row {
@@ -228,7 +228,7 @@ COMMAND(history_pin) = {
     .since = "pulse 1.0",
     .group = "history",
     .complexity = "O(S) with S the shards",
-    .flags = CMD_ADMIN,
+    .flags = CMD_ADMIN | CMD_ALL_SHARDS,
     .run = history_pin,
 };
 
@@ -238,7 +238,7 @@ COMMAND(history_unpin) = {
     .since = "pulse 1.0",
     .group = "history",
     .complexity = "O(P) with P the restore points",
-    .flags = CMD_ADMIN,
+    .flags = CMD_ADMIN | CMD_ALL_SHARDS,
     .run = history_unpin,
 };
 

@@ -7,7 +7,7 @@
 #include "base/env.h"
 #include "store/shard.h"
 
-enum { ACTORS_MAX = 65536, BUCKETS = 65536, ACTOR_TEXT_MAX = 128 };
+enum { ACTORS_MAX = 65536, BUCKETS = 65536 };
 
 struct actor {
     struct bytes op, client; /* one allocation, at op.data */
@@ -53,6 +53,26 @@ static void unlink_actor(struct store *store, uint32_t slot) {
     mem_free((char *)(uintptr_t)actor->op.data, actor->op.len + actor->client.len + 1);
 }
 
+/* Gives the next slot to a new pair; the lock is held. */
+static uint32_t place(struct store *store, struct bytes op, struct bytes client, uint64_t since) {
+    struct actors *actors = store->actors;
+    uint32_t slot = actors->next, bucket = bucket_of(store, op, client);
+    actors->next = slot + 1 < ACTORS_MAX ? slot + 1 : ACTOR_FIRST;
+    if (actors->ring[slot].op.data) unlink_actor(store, slot);
+    struct actor *actor = &actors->ring[slot];
+    char *text = mem_new(op.len + client.len + 1);
+    if (op.len) memcpy(text, op.data, op.len);
+    if (client.len) memcpy(text + op.len, client.data, client.len);
+    text[op.len + client.len] = '\0';
+    *actor = (struct actor){ .op = { text, op.len },
+                             .client = { text + op.len, client.len },
+                             .since = since,
+                             .next = actors->buckets[bucket] };
+    actors->buckets[bucket] = slot;
+    atomic_fetch_add_explicit(&actors->interned, 1, memory_order_relaxed);
+    return slot;
+}
+
 uint16_t store_actor_intern(struct store *store, struct bytes op, struct bytes client) {
     struct actors *actors = store->actors;
     if (op.len > ACTOR_TEXT_MAX) op.len = ACTOR_TEXT_MAX;
@@ -63,24 +83,42 @@ uint16_t store_actor_intern(struct store *store, struct bytes op, struct bytes c
     while (slot && !(bytes_equal(actors->ring[slot].op, op) &&
                      bytes_equal(actors->ring[slot].client, client)))
         slot = actors->ring[slot].next;
-    if (!slot) {
-        slot = actors->next;
-        actors->next = slot + 1 < ACTORS_MAX ? slot + 1 : ACTOR_FIRST;
-        if (actors->ring[slot].op.data) unlink_actor(store, slot);
-        struct actor *actor = &actors->ring[slot];
-        char *text = mem_new(op.len + client.len + 1);
-        memcpy(text, op.data, op.len);
-        if (client.len) memcpy(text + op.len, client.data, client.len);
-        text[op.len + client.len] = '\0';
-        *actor = (struct actor){ .op = { text, op.len },
-                                 .client = { text + op.len, client.len },
-                                 .since = store_clock(store),
-                                 .next = actors->buckets[bucket] };
-        actors->buckets[bucket] = slot;
-        atomic_fetch_add_explicit(&actors->interned, 1, memory_order_relaxed);
-    }
+    if (!slot) slot = place(store, op, client, store_clock(store));
     pthread_mutex_unlock(&actors->lock);
     return (uint16_t)slot;
+}
+
+enum { ACTORS_KEPT = ACTORS_MAX - ACTOR_FIRST };
+
+static uint32_t slot_of(uint64_t n) {
+    return ACTOR_FIRST + (uint32_t)(n % ACTORS_KEPT);
+}
+
+uint64_t actors_visit(struct store *store, uint64_t from,
+                      void (*visit)(void *self, const struct actor_row *row), void *self) {
+    struct actors *actors = store->actors;
+    pthread_mutex_lock(&actors->lock);
+    uint64_t met = atomic_load_explicit(&actors->interned, memory_order_relaxed);
+    if (met > ACTORS_KEPT && from < met - ACTORS_KEPT) from = met - ACTORS_KEPT;
+    for (uint64_t n = from; n < met; n++) {
+        const struct actor *actor = &actors->ring[slot_of(n)];
+        if (!actor->op.data) continue; /* from before this ring's time */
+        visit(self, &(struct actor_row){ n, actor->since, actor->op, actor->client });
+    }
+    pthread_mutex_unlock(&actors->lock);
+    return met;
+}
+
+void actors_put(struct store *store, const struct actor_row *row) {
+    struct actors *actors = store->actors;
+    pthread_mutex_lock(&actors->lock);
+    uint64_t met = atomic_load_explicit(&actors->interned, memory_order_relaxed);
+    if (row->n >= met) { /* else it is known already: a snapshot and the log both tell */
+        actors->next = slot_of(row->n);
+        atomic_store_explicit(&actors->interned, row->n, memory_order_relaxed);
+        (void)place(store, row->op, row->client, row->since);
+    }
+    pthread_mutex_unlock(&actors->lock);
 }
 
 uint64_t store_actors_interned(struct store *store) {

@@ -25,6 +25,9 @@ struct worker {
     _Alignas(64) struct store *store;
     uint64_t now_ns;       /* the clock at worker_tick */
     _Atomic uint64_t last; /* the last stamp given */
+    uint64_t
+        seen; /* the newest stamp of what was changed or, if the store gates reads, shown since the
+                            * owner set it to 0 */
     bool inside;
     bool alive;          /* store->workers_lock */
     unsigned index;      /* in store->workers */

@@ -183,16 +183,13 @@ static void arm_what_comes(struct store *store, struct shard *shard, int64_t now
     if (now_ms >= shard->armed_ms) shard->pass_ms = now_ms - PASS_MS;
 }
 
-void expiry_rearm(struct store *store, uint32_t db) {
-    for (unsigned i = 0; i < store->shards_count; i++) {
-        struct shard *shard = store_shard(store, i);
-        struct index *index = database_now(&shard->databases[db]);
-        if (!index || !index->expiring) continue;
-        struct arming arming = { shard, index, store, db, 0, shard->arming_ms };
-        uint64_t x = 0;
-        do x = index_visit(index, x, arm_entry, &arming);
-        while (x);
-    }
+void expiry_rearm(struct store *store, struct shard *shard, uint32_t db) {
+    struct index *index = database_now(&shard->databases[db]);
+    if (!index || !index->expiring) return;
+    struct arming arming = { shard, index, store, db, 0, shard->arming_ms };
+    uint64_t x = 0;
+    do x = index_visit(index, x, arm_entry, &arming);
+    while (x);
 }
 
 static bool chores_of(struct worker *worker, struct shard *shard, uint64_t tick) {

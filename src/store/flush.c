@@ -63,35 +63,43 @@ static void begin_change(struct txn *txn) {
     txn->last.index = NULL;
 }
 
-void txn_flush(struct txn *txn, uint32_t db) {
+/* Every shard's part of a change of a whole database is a record of that shard. */
+static void log_part(struct txn *txn, struct shard *shard, uint32_t db, const struct effect *part) {
+    redo_put(shard, txn, db, (struct bytes){ 0 }, part);
+}
+
+void shard_flush(struct txn *txn, struct shard *shard, uint32_t db) {
     struct store *store = txn->store;
+    assert(txn_holds(txn, shard->number));
+    struct database *database = &shard->databases[db];
+    struct index *index = database_now(database);
+    nothing_to_undo(database);
+    if (!index || index->used == 0) return;
+    atomic_store_explicit(&database->now, NULL, memory_order_release);
+    if (database->since == txn->stamp) { /* filled by this very transaction: no one saw it */
+        index_unref_later(store, txn->worker, index);
+        return;
+    }
+    if (atomic_load_explicit(&store->history, memory_order_relaxed)) {
+        period_push(database, (struct period){ .from = database->since,
+                                               .to = txn->stamp,
+                                               .index = index,
+                                               .undoable = true });
+        index_aside(store, index, true);
+    } else {
+        raise(&shard->forgotten, txn->stamp);
+        raise(&shard->deletion_forgotten, txn->stamp);
+        index_unref_later(store, txn->worker, index);
+    }
+    database->since = txn->stamp;
+}
+
+void txn_flush(struct txn *txn, uint32_t db) {
     begin_change(txn);
-    bool history = atomic_load_explicit(&store->history, memory_order_relaxed);
-    for (unsigned i = 0; i < store->shards_count; i++) {
-        struct shard *shard = store_shard(store, i);
-        assert(txn_holds(txn, i));
-        struct database *database = &shard->databases[db];
-        struct index *index = database_now(database);
-        nothing_to_undo(database);
-        if (!index || index->used == 0) continue;
-        if (database->since == txn->stamp) { /* filled by this very transaction: no one saw it */
-            atomic_store_explicit(&database->now, NULL, memory_order_release);
-            index_unref_later(store, txn->worker, index);
-            continue;
-        }
-        atomic_store_explicit(&database->now, NULL, memory_order_release);
-        if (history) {
-            period_push(database, (struct period){ .from = database->since,
-                                                   .to = txn->stamp,
-                                                   .index = index,
-                                                   .undoable = true });
-            index_aside(store, index, true);
-        } else {
-            raise(&shard->forgotten, txn->stamp);
-            raise(&shard->deletion_forgotten, txn->stamp);
-            index_unref_later(store, txn->worker, index);
-        }
-        database->since = txn->stamp;
+    for (unsigned i = 0; i < txn->store->shards_count; i++) {
+        struct shard *shard = store_shard(txn->store, i);
+        shard_flush(txn, shard, db);
+        log_part(txn, shard, db, &(struct effect){ .kind = EFFECT_FLUSH });
     }
     txn_tell_database(txn, db, EFFECT_FLUSH);
 }
@@ -131,6 +139,46 @@ uint64_t txn_flushed_at(struct txn *txn, uint32_t db) {
     return newest;
 }
 
+void shard_unflush(struct txn *txn, struct shard *shard, uint32_t db, uint64_t to) {
+    struct store *store = txn->store;
+    struct database *database = &shard->databases[db];
+    bool flushed =
+        database->periods_count && database->periods[0].undoable && database->periods[0].to == to;
+    nothing_to_undo(database);
+    if (!flushed) return;
+    struct index *back = database->periods[0].index, *since = database_now(database);
+    back->refs++;
+    index_aside(store, back, false);
+    period_push(database,
+                (struct period){ .from = database->since, .to = txn->stamp, .index = since });
+    if (since) index_aside(store, since, true);
+    database->since = txn->stamp;
+    atomic_store_explicit(&database->now, back, memory_order_release);
+    txn->last.index = NULL;
+    expiry_rearm(store, shard, db); /* the wheel may have passed over keys while they were aside */
+}
+
+/* What was written since the flush. */
+static struct survivor *find_survivors(struct txn *txn, struct shard *shard, uint32_t db) {
+    struct survivors survivors = { .txn = txn };
+    struct index *since = database_now(&shard->databases[db]);
+    uint64_t x = 0;
+    do x = since ? index_visit(since, x, note_survivor, &survivors) : 0;
+    while (x);
+    return survivors.first;
+}
+
+static void put_survivors(struct txn *txn, uint32_t db, const struct survivor *first) {
+    uint16_t actor = txn->actor;
+    for (const struct survivor *s = first; s; s = s->next) {
+        struct key key = store_key(txn->store, db, s->name);
+        txn->actor = s->value.actor;
+        enum status status = txn_set_value(txn, &key, &s->value);
+        assert(status == OK || status == NO_MEMORY); /* NO_MEMORY: a buffer too big to copy */
+    }
+    txn->actor = actor;
+}
+
 void txn_unflush(struct txn *txn, uint32_t db, uint64_t *keys) {
     struct store *store = txn->store;
     uint64_t newest = txn_flushed_at(txn, db);
@@ -140,70 +188,51 @@ void txn_unflush(struct txn *txn, uint32_t db, uint64_t *keys) {
     for (unsigned i = 0; i < store->shards_count; i++) {
         struct shard *shard = store_shard(store, i);
         struct database *database = &shard->databases[db];
-        if (!database->periods_count || !database->periods[0].undoable ||
-            database->periods[0].to != newest) {
-            nothing_to_undo(database);
-            continue;
+        const struct survivor *survivors = NULL;
+        if (database->periods_count && database->periods[0].undoable &&
+            database->periods[0].to == newest) {
+            *keys += atomic_load_explicit(&database->periods[0].index->live, memory_order_relaxed);
+            survivors = find_survivors(txn, shard, db);
         }
-        struct period *flushed = &database->periods[0];
-        struct index *back = flushed->index, *since = database_now(database);
-        nothing_to_undo(database);
-        back->refs++;
-        index_aside(store, back, false);
-        *keys += atomic_load_explicit(&back->live, memory_order_relaxed);
-        struct survivors survivors = { .txn = txn };
-        if (since) {
-            uint64_t x = 0;
-            do x = index_visit(since, x, note_survivor, &survivors);
-            while (x);
-        }
-        period_push(database,
-                    (struct period){ .from = database->since, .to = txn->stamp, .index = since });
-        if (since) index_aside(store, since, true);
-        database->since = txn->stamp;
-        atomic_store_explicit(&database->now, back, memory_order_release);
-        txn->last.index = NULL;
-        uint16_t actor = txn->actor;
-        for (struct survivor *s = survivors.first; s; s = s->next) {
-            struct key key = store_key(store, db, s->name);
-            txn->actor = s->value.actor;
-            enum status status = txn_set_value(txn, &key, &s->value);
-            assert(status == OK || status == NO_MEMORY); /* NO_MEMORY: a buffer too big to copy */
-        }
-        txn->actor = actor;
+        shard_unflush(txn, shard, db, newest);
+        log_part(txn, shard, db, &(struct effect){ .kind = EFFECT_UNFLUSH, .offset = newest });
+        put_survivors(txn, db, survivors);
     }
-    expiry_rearm(store, db); /* the wheel may have passed over keys while they were aside */
     txn_tell_database(txn, db, EFFECT_UNFLUSH);
 }
 
-void txn_swap(struct txn *txn, uint32_t a, uint32_t b) {
-    struct store *store = txn->store;
-    if (a == b) return;
-    begin_change(txn);
-    for (unsigned i = 0; i < store->shards_count; i++) {
-        struct shard *shard = store_shard(store, i);
-        assert(txn_holds(txn, i));
-        struct database *one = &shard->databases[a], *other = &shard->databases[b];
-        struct index *index = database_now(one);
-        atomic_store_explicit(&one->now, database_now(other), memory_order_release);
-        atomic_store_explicit(&other->now, index, memory_order_release);
-        struct period *periods = one->periods;
-        uint32_t count = one->periods_count, cap = one->periods_cap;
-        uint64_t since = one->since;
-        one->periods = other->periods;
-        one->periods_count = other->periods_count;
-        one->periods_cap = other->periods_cap;
-        one->since = other->since;
-        other->periods = periods;
-        other->periods_count = count;
-        other->periods_cap = cap;
-        other->since = since;
-        one->barrier = other->barrier = txn->stamp; /* what was before is not followed through */
-        raise(&shard->deletion_forgotten, txn->stamp);
-    }
+void shard_swap(struct txn *txn, struct shard *shard, uint32_t a, uint32_t b) {
+    assert(txn_holds(txn, shard->number));
+    struct database *one = &shard->databases[a], *other = &shard->databases[b];
+    struct index *index = database_now(one);
+    atomic_store_explicit(&one->now, database_now(other), memory_order_release);
+    atomic_store_explicit(&other->now, index, memory_order_release);
+    struct period *periods = one->periods;
+    uint32_t count = one->periods_count, cap = one->periods_cap;
+    uint64_t since = one->since;
+    one->periods = other->periods;
+    one->periods_count = other->periods_count;
+    one->periods_cap = other->periods_cap;
+    one->since = other->since;
+    other->periods = periods;
+    other->periods_count = count;
+    other->periods_cap = cap;
+    other->since = since;
+    one->barrier = other->barrier = txn->stamp; /* what was before is not followed through */
+    raise(&shard->deletion_forgotten, txn->stamp);
     /* Wheel records name the database: those of either look into the other now and find nothing.
      * Arm every key with an expiry again. */
-    expiry_rearm(store, a);
-    expiry_rearm(store, b);
+    expiry_rearm(txn->store, shard, a);
+    expiry_rearm(txn->store, shard, b);
+}
+
+void txn_swap(struct txn *txn, uint32_t a, uint32_t b) {
+    if (a == b) return;
+    begin_change(txn);
+    for (unsigned i = 0; i < txn->store->shards_count; i++) {
+        struct shard *shard = store_shard(txn->store, i);
+        shard_swap(txn, shard, a, b);
+        log_part(txn, shard, a, &(struct effect){ .kind = EFFECT_SWAP, .other_db = b });
+    }
     txn_tell_database(txn, a, EFFECT_SWAP);
 }

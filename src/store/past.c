@@ -198,12 +198,14 @@ enum found past_read(struct txn *txn, const struct key *key, uint64_t at, struct
                      uint64_t *oldest) {
     struct shard *shard = store_shard(txn->store, key->shard);
     at = instant(txn, at);
-    txn_visit(txn, shard);
+    bool held = txn_holds(txn, shard->number);
+    if (!held) lock_take(&shard->lock);
     shard_last_raise(shard, at); /* from now on no commit slips in at or below it */
     struct index *index = database_at(&shard->databases[key->db], at);
     enum found found =
         past_state(txn, shard, key->db, key->name, entry_in(index, key), at, out, oldest);
     if (found == FOUND) keep(txn, out);
+    txn_saw(txn, found == FOUND ? out->stamp : at < shard->committed ? at : shard->committed);
     txn_leave(txn, shard);
     return found;
 }

@@ -305,6 +305,24 @@ bool store_unpin(struct store *store, struct bytes name) {
     return found;
 }
 
+static void log_pin(struct txn *txn, struct bytes name, const struct effect *effect) {
+    assert(txn_holds(txn, 0));
+    txn->changes++;
+    redo_put(store_shard(txn->store, 0), txn, 0, name, effect);
+}
+
+enum status txn_pin(struct txn *txn, struct bytes name, uint64_t at, struct problem *why) {
+    enum status status = store_pin(txn->store, txn, name, at, why);
+    if (status == OK) log_pin(txn, name, &(struct effect){ .kind = EFFECT_PIN, .offset = at });
+    return status;
+}
+
+bool txn_unpin(struct txn *txn, struct bytes name) {
+    bool found = store_unpin(txn->store, name);
+    if (found) log_pin(txn, name, &(struct effect){ .kind = EFFECT_UNPIN });
+    return found;
+}
+
 bool store_pin_find(struct store *store, struct bytes name, uint64_t *at) {
     pthread_mutex_lock(&store->pins_lock);
     size_t place = pin_place(store, name);

@@ -9,6 +9,7 @@
 #include "store/history.h"
 #include "store/index.h"
 #include "store/lock.h"
+#include "store/redo.h"
 #include "store/store.h"
 
 /* A time in which a database had another table: FLUSHALL put it aside, UNFLUSH put it back. */
@@ -27,11 +28,22 @@ struct database {
     uint32_t periods_count, periods_cap;
 };
 
+/* What was changed since the log's writer last took it: redo.h. The shard's lock. */
+struct redo {
+    bool on;
+    uint32_t records;
+    uint64_t stamp; /* of the last record; 0: none */
+    char *data;
+    size_t len, cap;
+};
+
 struct shard {
     _Alignas(64) struct lock lock;
     _Atomic uint32_t txn; /* odd while a transaction of several changes is under way (R6) */
     uint32_t number;
     _Atomic uint64_t last; /* the newest stamp, or the newest instant that was read */
+    uint64_t committed;    /* the newest stamp of a change */
+    struct redo redo;
     struct database *databases;
     uint64_t forgotten; /* before it, an absent or PRUNED key may have been something else */
     uint64_t excluded_forgotten; /* the same for keys that match history-exclude */
@@ -65,6 +77,7 @@ struct store {
 
     /* Settings, read by every worker. */
     _Atomic bool history, lock_free_reads, active_expire;
+    _Atomic bool gates_reads; /* replies wait for what they show: workers note what that is */
     _Atomic uint64_t history_memory, history_window_ms, history_versions_max;
     _Atomic uint64_t resolution_ns, resolution_seen_ns; /* the present one, the largest ever */
     _Atomic(struct patterns *) exclude;
@@ -140,15 +153,44 @@ static inline bool txn_holds(const struct txn *txn, uint32_t shard) {
     if (!txn || txn->unlocked) return false;
     return txn->single < SHARDS_MAX ? txn->single == shard : shardset_has(txn->shards, shard);
 }
+/* A reply will show something of that stamp. */
+static inline void txn_saw(const struct txn *txn, uint64_t stamp) {
+    if (UNLIKELY(atomic_load_explicit(&txn->store->gates_reads, memory_order_relaxed)))
+        raise(&txn->worker->seen, stamp);
+}
 /* Brackets a look at a shard that may not be held. */
 static inline void txn_visit(const struct txn *txn, struct shard *shard) {
     if (!txn_holds(txn, shard->number)) lock_take(&shard->lock);
+    if (txn) txn_saw(txn, shard->committed);
 }
 static inline void txn_leave(const struct txn *txn, struct shard *shard) {
     if (!txn_holds(txn, shard->number)) lock_release(&shard->lock);
 }
 /* Keeps a blob alive until the transaction ends. */
 void txn_hold(struct txn *txn, struct blob *blob);
+
+/* Adds to (sign 1) or takes from (-1) the table's figures what `entry` is. */
+void entry_count(struct index *index, const struct entry *entry, int sign);
+/* For replay.c: as txn_change, told to nobody and written nowhere, where the key may not be what the
+ * effect expects: then it does nothing. */
+MUST_USE enum status txn_replay(struct txn *txn, const struct key *key,
+                                const struct effect *effect);
+/* flush.c, for replay.c: the same on one shard of the transaction. `to`: the flush that is undone. */
+void shard_flush(struct txn *txn, struct shard *shard, uint32_t db);
+void shard_unflush(struct txn *txn, struct shard *shard, uint32_t db, uint64_t to);
+void shard_swap(struct txn *txn, struct shard *shard, uint32_t a, uint32_t b);
+
+/* redo.c: the record of a change, if the shard records any. The lock is held; after the change. */
+void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct bytes name,
+              const struct effect *effect);
+struct redo_mark {
+    uint64_t stamp;
+    size_t len;
+    uint32_t records;
+};
+struct redo_mark redo_mark(const struct shard *shard);
+void redo_rewind(struct shard *shard, struct redo_mark mark);
+void redo_deinit(struct shard *shard);
 
 /* past.c: the state of an entry's key at `at`; the lock is held, `entry` may be NULL. */
 enum found past_state(struct txn *txn, struct shard *shard, uint32_t db, struct bytes name,
@@ -164,7 +206,7 @@ void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind);
 void index_unref_later(struct store *store, struct worker *worker, struct index *index);
 
 /* expiry.c */
-void expiry_rearm(struct store *store, uint32_t db); /* every shard is locked */
+void expiry_rearm(struct store *store, struct shard *shard, uint32_t db); /* it is locked */
 /* Sees to it that the key ends in time. False: that is so late that a later pass will. */
 bool expiry_arm(struct shard *shard, const struct index *index, uint32_t db, uint64_t hash,
                 int64_t expire_at_ms);
@@ -179,3 +221,8 @@ uint64_t store_history_budget(struct store *store, const struct txn *txn);
 /* actors.c */
 struct actors *actors_new(void);
 struct actors *actors_free(struct actors *actors);
+/* Visits the pairs from the `from`-th on that are still known, in order; returns how many were ever met. */
+uint64_t actors_visit(struct store *store, uint64_t from,
+                      void (*visit)(void *self, const struct actor_row *row), void *self);
+/* Puts one in at its old place. Rows come in order. */
+void actors_put(struct store *store, const struct actor_row *row);

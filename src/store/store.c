@@ -33,6 +33,28 @@ uint64_t store_clock(struct store *store) {
     return env_monotonic_ns(store->env) + (uint64_t)offset;
 }
 
+uint64_t store_now(struct store *store) {
+    return store_clock(store);
+}
+
+void store_clock_raise(struct store *store, uint64_t now) {
+    uint64_t present = store_clock(store);
+    if (now >
+        present) /* followed back to the system's time slowly, as if somebody had set that back */
+        atomic_fetch_add_explicit(&store->clock_offset, (int64_t)(now - present),
+                                  memory_order_relaxed);
+    for (unsigned i = 0; i < store->shards_count; i++) {
+        struct shard *shard = store_shard(store, i);
+        lock_take(&shard->lock);
+        shard_last_raise(shard, now);
+        lock_release(&shard->lock);
+    }
+}
+
+void store_gate_reads(struct store *store, bool on) {
+    atomic_store_explicit(&store->gates_reads, on, memory_order_relaxed);
+}
+
 static void follow_clock(struct store *store) {
     uint64_t now = env_monotonic_ns(store->env);
     uint64_t passed = now - store->clock_checked;
@@ -58,6 +80,11 @@ uint64_t worker_now_ns(const struct worker *worker) {
 }
 int64_t worker_now_ms(const struct worker *worker) {
     return (int64_t)(worker->now_ns / 1000000);
+}
+uint64_t worker_take_seen(struct worker *worker) {
+    uint64_t seen = worker->seen;
+    worker->seen = 0;
+    return seen;
 }
 struct counters *worker_counters(struct worker *worker) {
     return &worker->counters;
@@ -155,7 +182,10 @@ struct store *store_new(const struct store_options *options) {
     store->databases = options->databases;
     store->sinks = options->sinks;
     store->sinks_count = options->sinks_count;
-    env_random(store->env, &store->seed, sizeof store->seed);
+    if (options->seed)
+        store->seed = *options->seed;
+    else
+        env_random(store->env, &store->seed, sizeof store->seed);
     store->epoch = 2;
     store->history = store->lock_free_reads = store->active_expire = true;
     store->shown =
@@ -222,6 +252,7 @@ struct store *store_free(struct store *store) {
         }
         mem_free(shard->databases, store->databases * sizeof *shard->databases);
         history_deinit(&shard->history);
+        redo_deinit(shard);
         wheel_deinit(&shard->wheel);
     }
     free(store->shards);

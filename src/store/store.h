@@ -19,6 +19,7 @@ struct store_options {
     struct sink *const
         *sinks; /* told of every commit, in this order; borrowed for the store's life */
     size_t sinks_count;
+    const struct siphash_key *seed; /* of the keys' hash; NULL: a random one */
     bool janitor_thread; /* false: the owner calls store_janitor itself (tests, simulation) */
 };
 
@@ -43,10 +44,19 @@ store_settings(struct store *store); /* patterns borrowed until configured anew 
 unsigned store_databases(const struct store *store);
 unsigned store_shards(const struct store *store);
 
+/* Whether workers note the stamp of everything that they read (worker_take_seen): for when a reply must not show
+ * what a crash could still undo. */
+void store_gate_reads(struct store *store, bool on);
+/* From now on the clock says at least `now`: no stamp is given at or before it. */
+void store_clock_raise(struct store *store, uint64_t now);
+uint64_t store_now(struct store *store); /* the store's clock, Unix ns; also before its stamps */
+
 /* A thread's place in the store. One a thread, made and freed by that thread. */
 struct worker *worker_new(struct store *store);
 struct worker *worker_free(struct worker *worker); /* always NULL */
 struct counters *worker_counters(struct worker *worker);
+/* The newest stamp of what this worker has changed, and under store_gate_reads shown, since it was last asked. */
+uint64_t worker_take_seen(struct worker *worker);
 /* Reads the clock: once after each round of reading sockets. All stamps until the next call are of
  * this instant or just after it. */
 void worker_tick(struct worker *worker);
@@ -90,6 +100,9 @@ MUST_USE bool store_actor(struct store *store, uint16_t actor, uint64_t stamp, s
 enum status store_pin(struct store *store, const struct txn *txn, struct bytes name, uint64_t at,
                       struct problem *why);
 bool store_unpin(struct store *store, struct bytes name);
+/* The same, written to the log: for a transaction that holds every shard. */
+enum status txn_pin(struct txn *txn, struct bytes name, uint64_t at, struct problem *why);
+bool txn_unpin(struct txn *txn, struct bytes name);
 bool store_pin_find(struct store *store, struct bytes name, uint64_t *at);
 /* Calls `visit` for each pin in the order of their names. */
 void store_pins(struct store *store, void (*visit)(void *self, struct bytes name, uint64_t at),

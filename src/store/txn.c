@@ -13,6 +13,7 @@ struct undo {
     struct index *index;
     struct entry *before, *after; /* NULL: there was, there is none */
     struct history_mark history;
+    struct redo_mark redo;
     uint64_t hash;
     /* SPLICE in place: */
     struct blob *blob;
@@ -136,21 +137,29 @@ void txn_mark(struct txn *txn) {
         atomic_fetch_add_explicit(&shard->txn, 1, memory_order_acq_rel);
 }
 
+static void shard_committed(struct shard *shard, uint64_t stamp) {
+    atomic_store_explicit(&shard->last, stamp, memory_order_relaxed);
+    shard->committed = stamp;
+}
+
 static void let_go(struct txn *txn) {
     if (UNLIKELY(txn->held != NULL)) txn_let_held(txn);
     if (txn->unlocked) return;
     bool stamped = txn->changes > 0;
-    if (stamped) atomic_store_explicit(&txn->worker->last, txn->stamp, memory_order_relaxed);
+    if (stamped) {
+        atomic_store_explicit(&txn->worker->last, txn->stamp, memory_order_relaxed);
+        raise(&txn->worker->seen, txn->stamp);
+    }
     if (LIKELY(txn->single < SHARDS_MAX)) {
         struct shard *shard = store_shard(txn->store, txn->single);
-        if (stamped) atomic_store_explicit(&shard->last, txn->stamp, memory_order_relaxed);
+        if (stamped) shard_committed(shard, txn->stamp);
         if (txn->marked) atomic_fetch_add_explicit(&shard->txn, 1, memory_order_release);
         lock_release(&shard->lock);
         worker_reap_if_due(txn->worker);
         return;
     }
     for (EACH_SHARD(txn->store, txn->shards, shard)) {
-        if (stamped) atomic_store_explicit(&shard->last, txn->stamp, memory_order_relaxed);
+        if (stamped) shard_committed(shard, txn->stamp);
         if (txn->marked) atomic_fetch_add_explicit(&shard->txn, 1, memory_order_release);
     }
     for (EACH_SHARD(txn->store, txn->shards, shard)) lock_release(&shard->lock);
@@ -211,8 +220,7 @@ static uint64_t size_with_blob(const struct entry *entry) {
     return entry_memory(entry) + (UNLIKELY(blob != NULL) ? blob_memory(blob) : 0);
 }
 
-/* Adds to (sign 1) or takes from (-1) the table's figures what `entry` is. */
-static void count(struct index *index, const struct entry *entry, int sign) {
+void entry_count(struct index *index, const struct entry *entry, int sign) {
     uint64_t one = (uint64_t)(int64_t)sign;
     if (entry_is_tombstone(entry)) {
         tally(&index->tombstones, one);
@@ -232,8 +240,8 @@ static void count_swap(struct index *index, const struct entry *before, const st
         if (more) tally(&index->data_size, more);
         return;
     }
-    count(index, before, -1);
-    count(index, after, 1);
+    entry_count(index, before, -1);
+    entry_count(index, after, 1);
 }
 
 static struct index *index_of(struct txn *txn, const struct key *key) {
@@ -321,6 +329,7 @@ static struct undo *undo_push(struct txn *txn, const struct key *key, struct ind
                            .shard = shard,
                            .index = index,
                            .history = history_mark(&shard->history),
+                           .redo = redo_mark(shard),
                            .hash = key->hash };
     txn->undo = undo;
     return undo;
@@ -400,7 +409,7 @@ static void apply_state(struct txn *txn, const struct key *key, const struct eff
             position = 0;
         if (gone && (position == 0 || words & ENTRY_EXCLUDED || !history)) {
             raise(&shard->deletion_forgotten, txn->stamp); /* no past to hang on to: no tombstone */
-            count(index, before, -1);
+            entry_count(index, before, -1);
             index_remove(index, txn->worker, txn->last.slot);
             txn->last.entry = NULL;
             if (!undo) entry_retire(txn->worker, before);
@@ -418,7 +427,7 @@ static void apply_state(struct txn *txn, const struct key *key, const struct eff
         if (!undo) entry_retire(txn->worker, before);
         txn->last.entry = after;
     } else {
-        count(index, after, 1);
+        entry_count(index, after, 1);
         index_insert(index, txn->worker, key->hash, after);
         txn->last.index = NULL; /* its slot is not known */
     }
@@ -533,9 +542,8 @@ static void apply_splice(struct txn *txn, const struct key *key, const struct ef
     entry->actor = txn->actor;
 }
 
-void txn_change(struct txn *txn, const struct key *key, const struct effect *effect) {
-    assert(!txn->unlocked && txn->at == 0);
-    debug_assert(txn_holds(txn, key->shard));
+/* An effect on one key becomes true. */
+static void apply(struct txn *txn, const struct key *key, const struct effect *effect) {
     if (UNLIKELY(txn->flags & TXN_MULTI) && !txn->marked) txn_mark(txn);
     txn->changes++;
     switch ((enum effect_kind)effect->kind) {
@@ -551,8 +559,17 @@ void txn_change(struct txn *txn, const struct key *key, const struct effect *eff
     case EFFECT_FLUSH:
     case EFFECT_UNFLUSH:
     case EFFECT_SWAP:
-        assert(false) /* a whole database changes by txn_flush, txn_unflush or txn_swap */;
+    case EFFECT_PURGE:
+    case EFFECT_PIN:
+    case EFFECT_UNPIN: assert(false) /* these have functions of their own */;
     }
+}
+
+void txn_change(struct txn *txn, const struct key *key, const struct effect *effect) {
+    assert(!txn->unlocked && txn->at == 0);
+    debug_assert(txn_holds(txn, key->shard));
+    apply(txn, key, effect);
+    redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, effect);
     tell(txn, key, effect->kind, CAUSE_COMMAND);
 }
 
@@ -570,18 +587,19 @@ static void undo_one(struct txn *txn, struct undo *undo) {
         _Atomic uint64_t *slot = NULL;
         uint64_t word = index_find(undo->index, undo->hash, entry_name(undo->after), &slot);
         assert(word_entry(word) == undo->after);
-        count(undo->index, undo->after, -1);
+        entry_count(undo->index, undo->after, -1);
         if (undo->before)
             index_replace(slot, undo->before);
         else
             index_remove(undo->index, txn->worker, slot);
         entry_retire(txn->worker, undo->after);
-        if (undo->before) count(undo->index, undo->before, 1);
+        if (undo->before) entry_count(undo->index, undo->before, 1);
     } else if (undo->before) {
         index_insert(undo->index, txn->worker, undo->hash, undo->before);
-        count(undo->index, undo->before, 1);
+        entry_count(undo->index, undo->before, 1);
     }
     history_rewind(&undo->shard->history, undo->history);
+    redo_rewind(undo->shard, undo->redo);
 }
 
 void txn_rollback_to(struct txn *txn, struct savepoint savepoint) {
@@ -643,7 +661,9 @@ void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct ent
     txn->actor = ACTOR_EXPIRED;
     txn->changes++;
     txn->expiries++;
-    apply_state(txn, &key, &(struct effect){ .kind = EFFECT_DELETE });
+    struct effect over = { .kind = EFFECT_DELETE };
+    apply_state(txn, &key, &over);
+    redo_put(store_shard(txn->store, key.shard), txn, db, name, &over);
     txn->actor = actor;
     txn->last.index = NULL;
     tell(txn, &key, EFFECT_DELETE, CAUSE_EXPIRED);
@@ -659,8 +679,19 @@ static void keep(struct txn *txn, struct value *value) {
     if (value->encoding == STRING_BUFFER) value->blob = NULL;
 }
 
+/* What a reader of this key is shown was made then. */
+static uint64_t made_at(const struct txn *txn, const struct key *key, const struct entry *entry) {
+    if (entry) return entry->stamp;
+    const struct shard *shard = store_shard(txn->store, key->shard);
+    uint64_t stamp = shard->deletion_forgotten; /* of whatever key it was */
+    raise(&stamp, shard->databases[key->db].since);
+    return stamp;
+}
+
 static bool read_locked(struct txn *txn, const struct key *key, struct value *out) {
     struct entry *entry = find(txn, key);
+    if (UNLIKELY(atomic_load_explicit(&txn->store->gates_reads, memory_order_relaxed)))
+        txn_saw(txn, made_at(txn, key, entry));
     if (!entry || entry_is_tombstone(entry)) return false;
     if (UNLIKELY(expired(entry, txn->now_ms))) {
         txn_expire(txn, key->db, txn->last.slot, entry);
@@ -670,19 +701,30 @@ static bool read_locked(struct txn *txn, const struct key *key, struct value *ou
     return true;
 }
 
+/* Notes what a look without the lock has shown. false: only the lock can tell how old that is (nothing was there,
+ * or a number that may have been changed in place meanwhile). */
+static bool peek_saw(struct txn *txn, const struct entry *entry) {
+    if (!entry || (entry_type(entry) == VALUE_STRING && entry_encoding(entry) == STRING_INT))
+        return false;
+    raise(&txn->worker->seen, entry->stamp);
+    return true;
+}
+
 /* Without the lock, inside the batch's epoch (STORE.md 4 and 6). FOUND, ABSENT, or PRUNED for "take
  * the lock". */
 static enum found peek(struct txn *txn, const struct key *key, struct value *out) {
     struct shard *shard = store_shard(txn->store, key->shard);
     struct index *index =
         atomic_load_explicit(&shard->databases[key->db].now, memory_order_acquire);
-    if (!index) return ABSENT;
+    bool gates = atomic_load_explicit(&txn->store->gates_reads, memory_order_relaxed);
+    if (!index) return UNLIKELY(gates) ? PRUNED : ABSENT;
     uint64_t word = 0;
     if (LIKELY(key->hint && key->hint_index == index))
         word = hint_find(key->hint, index_x(index, key->hash), key->name);
     if (UNLIKELY(!word)) word = index_peek(index, key->hash, key->name);
+    const struct entry *seen = word ? word_entry(word) : NULL;
     if (LIKELY(word != 0)) {
-        const struct entry *entry = word_entry(word);
+        const struct entry *entry = seen;
         unsigned type = entry_type(entry), encoding = entry_encoding(entry);
         if (UNLIKELY(type > VALUE_STRING || encoding == STRING_BUFFER)) return PRUNED;
         if (UNLIKELY(expired(entry, txn->now_ms))) return PRUNED;
@@ -708,6 +750,7 @@ static enum found peek(struct txn *txn, const struct key *key, struct value *out
         }
     }
     if (UNLIKELY(atomic_load_explicit(&shard->txn, memory_order_acquire) & 1)) return PRUNED;
+    if (UNLIKELY(gates) && !peek_saw(txn, seen)) return PRUNED;
     counter_add(&txn->worker->counters, COUNTER_reads_unlocked, 1);
     return word ? FOUND : ABSENT;
 }
@@ -805,21 +848,23 @@ static bool changes_in_place(const struct txn *txn, const struct entry *entry) {
     return entry->words & (records ? ENTRY_HISTORY : ENTRY_PRUNED);
 }
 
-enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
-                       struct bytes bytes) {
+/* Overwrites a part of a string: in place where that works, else by a new value. `*length`: its length then. */
+static enum status splice(struct txn *txn, const struct key *key, uint64_t offset,
+                          struct bytes bytes, uint64_t *out) {
     struct value value = { 0 };
     char scratch[INT_TEXT_MAX];
-    bool found = txn_read(txn, key, &value);
+    bool found = read_locked(txn, key, &value);
     assert(!found || value.type == VALUE_STRING);
     struct bytes old = found ? value_text(&value, scratch) : (struct bytes){ 0 };
     uint64_t length = offset + bytes.len > old.len ? offset + bytes.len : old.len;
+    *out = length;
 
     struct entry *entry = found ? find(txn, key) : NULL;
     if (entry && value.encoding == STRING_BUFFER && length <= value.blob->cap &&
         changes_in_place(txn, entry)) {
-        txn_change(txn, key,
-                   &(struct effect){
-                       .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes, .length = length });
+        apply(txn, key,
+              &(struct effect){
+                  .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes, .length = length });
         return OK;
     }
     struct effect effect = { .kind = EFFECT_SET,
@@ -842,7 +887,33 @@ enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
         effect.encoding = STRING_BUFFER;
         effect.blob = blob;
     }
-    txn_change(txn, key, &effect);
+    apply(txn, key, &effect);
+    return OK;
+}
+
+enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
+                       struct bytes bytes) {
+    assert(!txn->unlocked && txn->at == 0);
+    struct effect effect = { .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes };
+    enum status status = splice(txn, key, offset, bytes, &effect.length);
+    if (status != OK) return status;
+    /* However it was done: the log has what was asked for, which is small. */
+    redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, &effect);
+    tell(txn, key, EFFECT_SPLICE, CAUSE_COMMAND);
+    return OK;
+}
+
+enum status txn_replay(struct txn *txn, const struct key *key, const struct effect *effect) {
+    uint64_t length;
+    const struct entry *entry = find(txn, key);
+    bool there = entry && !entry_is_tombstone(entry);
+    if (effect->kind == EFFECT_SPLICE) {
+        if (there && entry_type(entry) != VALUE_STRING) return OK;
+        return splice(txn, key, effect->offset, effect->bytes, &length);
+    }
+    /* A key that is not in a snapshot, because it was deleted before it was visited, may still be changed and
+     * deleted in the log: that passes it by. */
+    if (there || effect->kind == EFFECT_SET) apply(txn, key, effect);
     return OK;
 }
 
@@ -933,4 +1004,6 @@ void past_purge(struct txn *txn, const struct key *key) {
         uint64_t word = index_find(period->index, key->hash, key->name, &slot);
         if (word) forget_entry(txn, key, period->index, slot, word_entry(word), true, period->to);
     }
+    txn->changes++;
+    redo_put(shard, txn, key->db, key->name, &(struct effect){ .kind = EFFECT_PURGE });
 }

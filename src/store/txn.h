@@ -3,7 +3,7 @@
  * A transaction holds the locks of its shards, taken in ascending order, from begin to end, and has
  * one stamp: its instant. What it changes is seen by others as a whole or not at all. txn_change
  * does the four things that a change is: its inverse goes into the history, its effect to the redo
- * buffer (issue 3) and the sinks, the object changes, the entry gets the stamp.
+ * buffer (redo.h) and the sinks, the object changes, the entry gets the stamp.
  *
  *     txn_begin ─ txn_read* ─ txn_change* ─┬─ txn_commit
  *                     txn_savepoint ◄──────┴─ txn_rollback
@@ -47,7 +47,7 @@ enum txn_flag {
         1 << 0, /* several changes: readers without a lock must not see a part (STORE.md R6) */
     TXN_UNDO = 1 << 1,     /* may be rolled back: keeps what that needs */
     TXN_PEEK = 1 << 2,     /* one read of one key, without a lock where that works; never writes */
-    TXN_EXPIRE = 1 << 4, /* txn_scan deletes what it meets whose time is over (SCAN, RANDOMKEY) */
+    TXN_EXPIRE = 1 << 4,   /* txn_scan deletes what it meets whose time is over (SCAN, RANDOMKEY) */
     TXN_NO_TOUCH = 1 << 3, /* reads leave no trace (CLIENT NO-TOUCH, OBJECT) */
 };
 

@@ -1,0 +1,71 @@
+/* image.h: the whole store as a stream of sections, and back: the store's half of a snapshot.
+ *
+ * An image is fuzzy: its keys are copied while they change. What makes it exact is the log: each key
+ * carries its stamp, each shard says since when the log has to be replayed for it (STORE.md 9.5).
+ *
+ *     image_begin ── capture: for each shard, under its lock: stamp, databases, tables (referenced)
+ *        │
+ *     image_keys* ── round-robin: a few buckets of one shard, then of the next, into that shard's
+ *        │           section buffer; a full buffer is handed out
+ *     image_past* ── the shards' history segments, a segment at a time
+ *        │
+ *     image_rest ─── ends of shards, actors, restore points
+ *
+ * A background walk never takes a shard's lock again that it has just released, and holds it for a few
+ * microseconds at most. A section's bytes do not depend on pointers or on struct layouts; what they are
+ * is written in docs/formats/snapshot.md.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/status.h"
+
+struct store;
+struct worker;
+struct image;
+
+enum image_section_kind {                  /* numbers in files: never reused */
+                          IMAGE_STORE = 1, /* shards, databases */
+                          IMAGE_SHARD = 2, /* a shard as captured: databases, periods, tables */
+                          IMAGE_KEYS = 3,  /* keys of one table of one shard */
+                          IMAGE_PAST = 4,  /* history records of one shard, oldest first */
+                          IMAGE_END =
+                              5, /* of a shard: when its last key was visited; what was forgotten */
+                          IMAGE_ACTORS = 6,
+                          IMAGE_PINS = 7,
+};
+
+struct image_section {
+    uint8_t kind;       /* enum image_section_kind */
+    uint16_t shard;     /* 0 where it is of none */
+    uint32_t count;     /* rows in it */
+    struct bytes bytes; /* borrowed until the next call */
+};
+
+/* Captures every shard. `with_past`: history too. Thread: the worker's; all calls. */
+struct image *image_begin(struct store *store, struct worker *worker, bool with_past);
+/* The next sections, one a call; false when there are no more of that sort. In this order. `*out` may
+ * have kind 0: work was done, nothing is full yet (so that the caller can pause). */
+bool image_keys(struct image *image, struct image_section *out); /* STORE, SHARD.., KEYS.. */
+bool image_past(struct image *image, struct image_section *out); /* PAST.. */
+bool image_rest(struct image *image, struct image_section *out); /* END.., ACTORS, PINS */
+struct image_progress {
+    uint64_t keys_done, keys_total; /* total: as captured */
+    uint64_t captured;              /* ns: the earliest capture of a shard */
+};
+struct image_progress image_progress(const struct image *image);
+struct image *image_end(struct image *image); /* always NULL; also half way */
+
+/* Loading, into an empty store that has as many shards. First all PAST sections of a shard in their
+ * order, then its SHARD, KEYS, END; STORE before all, ACTORS and PINS at any time. Everything is
+ * checked: CORRUPT with a sentence, or UNSUPPORTED (a type, more databases than this store has).
+ * Thread: one shard belongs to one thread at a time. */
+struct image_loader;
+struct image_loader *image_loader_new(struct store *store);
+MUST_USE enum status image_load(struct image_loader *loader, struct worker *worker,
+                                const struct image_section *section, struct problem *why);
+/* The shard is complete: what replay_base needs. CORRUPT if something of it was missing. */
+MUST_USE enum status image_loaded(struct image_loader *loader, uint32_t shard, uint64_t *captured,
+                                  uint64_t *visited, struct problem *why);
+uint64_t image_loaded_keys(const struct image_loader *loader);
+struct image_loader *image_loader_free(struct image_loader *loader); /* always NULL */
