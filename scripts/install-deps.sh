@@ -3,7 +3,7 @@
 # that CI does. Asks apt only for what is not there, and says nothing when nothing is missing.
 set -euo pipefail
 
-RUN=(meson ninja-build gcc libc6-dev pkg-config libjemalloc-dev)
+RUN=(meson ninja-build gcc libc6-dev pkg-config libjemalloc-dev liblzf-dev)
 TEST=(libcmocka-dev python3-pytest python3-redis python3-pytest-xdist python3-pytest-timeout
       python3-hypothesis redis-server redis-tools)
 ALL=(clang clang-format clang-tidy valgrind nodejs npm)

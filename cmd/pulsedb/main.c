@@ -1,6 +1,7 @@
 /* main.c: the server program: from the words of its command line to a running instance, and back. */
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,7 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "command/pulse.h"
+#include "log/persist.h"
 #include "notify.h"
+#include "program.h"
 #include "server/contain.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -23,7 +26,7 @@
 extern const char *malloc_conf;
 __attribute__((visibility("default"), used)) const char *malloc_conf = "thp:always";
 
-enum { EXTRA_WORKERS = 4, WARNINGS_MAX = 64 };
+enum { EXTRA_WORKERS = 8 }; /* janitor, log, snapshot, loaders */
 
 static const char help[] =
     "Usage: pulsedb [FILE | -] [--NAME VALUE ...]\n"
@@ -44,37 +47,28 @@ static const char help[] =
     "  --requirepass TEXT   the password clients have to give\n"
     "  --maxmemory SIZE     100mb, 4gb (0: no limit)\n"
     "  --dir PATH           where files go; made if it is not there (.)\n"
+    "  --appendonly WORD    yes: everything is logged (yes)\n"
+    "  --appendfsync WORD   always, everysec, no: what an answer promises (everysec)\n"
     "  --threads N          event loops, 0 for one per processor (0)\n"
     "  --history-memory N   what the past of keys may take: 10% or a size (10%)\n"
     "  --loglevel WORD      debug, verbose, notice, warning, nothing (notice)\n"
     "  --logfile PATH       the log (standard output)\n"
+    "\n"
+    "Instead of just serving:\n"
+    "  --import FILE        first takes over a Redis' dump.rdb or appendonlydir\n"
+    "  --restore-to INSTANT makes a new directory (--dir) of the one here, or of\n"
+    "                       --restore-from PATH, as it was then; serves nobody\n"
     "\n"
     "  -h, --help           this text\n"
     "  -v, --version        the version\n"
     "\n"
     "Signals: TERM and INT stop it in order, HUP reopens the log.\n";
 
-/* What settings_load has to say comes before it is known where the log goes. */
-struct warnings {
-    struct arena arena;
-    struct bytes texts[WARNINGS_MAX];
-    size_t count;
-};
-
 static void keep_warning(void *self, const char *text) {
     struct warnings *warnings = self;
     if (warnings->count == WARNINGS_MAX) return;
     warnings->texts[warnings->count++] = arena_format(&warnings->arena, "%s", text);
 }
-
-/* The wired instance, and what only main knows of it. */
-struct program {
-    struct pulse pulse;
-    struct server *server;
-    struct warnings warnings;
-    char executable[PATH_MAX];
-    const char *pidfile; /* in the arena of warnings; NULL: none */
-};
 
 static int complain(const struct problem *why) {
     fprintf(stderr, "pulsedb: %s\n", why->text[0] ? why->text : "cannot start");
@@ -86,6 +80,13 @@ static int complain(const struct problem *why) {
 static const char *text_of(struct program *program, enum setting_id id) {
     struct arena *arena = &program->warnings.arena;
     struct bytes text = settings_text(program->pulse.settings, id, arena);
+    return arena_format(arena, "%.*s", (int)text.len, text.data ? text.data : "").data;
+}
+
+/* A setting's value as CONFIG GET shows it. */
+static const char *shown(struct program *program, enum setting_id id) {
+    struct arena *arena = &program->warnings.arena;
+    struct bytes text = settings_get(program->pulse.settings, id, arena);
     return arena_format(arena, "%.*s", (int)text.len, text.data ? text.data : "").data;
 }
 
@@ -179,16 +180,19 @@ static void make_run_id(struct pulse *pulse) {
 }
 
 static void pin_dropped(void *self, struct bytes name) {
-    log_line(self, LOG_WARNING,
-             "A restore point was dropped: history-memory cannot hold what it needs, or history is off",
-             LOG_B("pin", name));
+    log_line(
+        self, LOG_WARNING,
+        "A restore point was dropped: history-memory cannot hold what it needs, or history is off",
+        LOG_B("pin", name));
 }
 
-static enum status make_store(struct pulse *pulse, struct problem *why) {
+static enum status make_store(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
     struct settings *settings = pulse->settings;
     struct store_options options = {
         .env = pulse->env,
-        .shards = (unsigned)setting_int(settings, shards),
+        .shards = program->shards,
+        .seed = &program->seed,
         .databases = (unsigned)setting_int(settings, databases),
         .workers_max = server_threads(settings) + EXTRA_WORKERS,
         .janitor_thread = true,
@@ -244,9 +248,32 @@ static void say_hello(struct program *program) {
              LOG_I("shards", setting_int(pulse->settings, shards)),
              LOG_S("config", pulse->config_file ? pulse->config_file : "none"));
     warn_of_openness(program);
-    log_write(pulse->log, LOG_NOTICE,
-              "Keys and their past are kept in memory only: this version writes no files", NULL, 0);
+    log_line(pulse->log, LOG_NOTICE, "Data directory", LOG_S("dir", program->dir),
+             LOG_S("appendonly", shown(program, SETTING_ID_appendonly)),
+             LOG_S("appendfsync", shown(program, SETTING_ID_appendfsync)));
     server_addresses(program->server, say_address, pulse->log);
+}
+
+static enum status start(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
+    if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
+    server_block_signals();
+    bool contained = contain_process();
+    make_run_id(pulse);
+    pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
+    pulse->commands = commands_new();
+    pulse->sessions = sessions_new();
+    if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
+    hear_changes(pulse);
+    atomic_store(&pulse->gates, PULSE_LOADING);
+    program->server = server_new(pulse, why);
+    if (!program->server) return why->status;
+    write_pidfile(program);
+    say_hello(program);
+    if (!contained)
+        log_write(pulse->log, LOG_VERBOSE, "No seccomp filter here: the process could run programs",
+                  NULL, 0);
+    return server_start(program->server, why);
 }
 
 static void say_ready(struct pulse *pulse) {
@@ -260,25 +287,30 @@ static void say_ready(struct pulse *pulse) {
         log_write(pulse->log, LOG_NOTICE, "Ready", NULL, 0);
 }
 
-static enum status start(struct program *program, struct problem *why) {
+/* ---- loading, while the server answers that it does ---- */
+
+static void *loader_run(void *self) {
+    struct program *program = self;
     struct pulse *pulse = &program->pulse;
-    if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
-    server_block_signals();
-    bool contained = contain_process();
-    make_run_id(pulse);
-    pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
-    pulse->commands = commands_new();
-    pulse->sessions = sessions_new();
-    if (make_store(pulse, why) != OK) return why->status;
-    hear_changes(pulse);
-    program->server = server_new(pulse, why);
-    if (!program->server) return why->status;
-    write_pidfile(program);
-    say_hello(program);
-    if (!contained)
-        log_write(pulse->log, LOG_VERBOSE, "No seccomp filter here: the process could run programs",
-                  NULL, 0);
-    return server_start(program->server, why);
+    if (durable_load(program, &program->load_why) == OK) {
+        atomic_fetch_and(&pulse->gates, ~(uint32_t)PULSE_LOADING);
+        say_ready(pulse);
+        notify("READY=1");
+        return NULL;
+    }
+    log_line(pulse->log, LOG_WARNING, "The data cannot be loaded",
+             LOG_S("error", program->load_why.text));
+    atomic_store(&program->load_failed, true);
+    atomic_store(&pulse->stopping, 1);
+    pulse_wake(pulse);
+    return NULL;
+}
+
+static enum status start_loading(struct program *program, struct problem *why) {
+    int error = pthread_create(&program->loader, NULL, loader_run, program);
+    if (error) return problem_set(why, IO, error, "cannot make a thread: %s", strerror(error));
+    pthread_setname_np(program->loader, "pulse-load");
+    return OK;
 }
 
 /* From the newest to the oldest; takes a half-built program too. */
@@ -286,12 +318,48 @@ static void end(struct program *program) {
     struct pulse *pulse = &program->pulse;
     program->server = server_free(program->server);
     if (program->pidfile) unlink(program->pidfile);
+    pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);
     pulse->log = log_free(pulse->log);
     arena_deinit(&program->warnings.arena);
+}
+
+/* Takes the words out of the command line that are no settings. NULL: fine; else what is wrong. */
+static const char *take_words(struct program *program, int *argc, char **argv) {
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        const char **to = strcmp(argv[i], "--import") == 0         ? &program->import
+                          : strcmp(argv[i], "--restore-to") == 0   ? &program->restore_to
+                          : strcmp(argv[i], "--restore-from") == 0 ? &program->restore_from
+                                                                   : NULL;
+        if (!to)
+            argv[kept++] = argv[i];
+        else if (i + 1 == *argc)
+            return argv[i];
+        else
+            *to = argv[++i];
+    }
+    argv[ *argc = kept] = NULL;
+    /* Before --dir changes what they mean. */
+    if (program->import && !realpath(program->import, program->import_path)) return program->import;
+    const char *from = program->restore_from ? program->restore_from : ".";
+    if (program->restore_to && !realpath(from, program->restore_path)) return from;
+    return NULL;
+}
+
+static enum status restore(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
+    if (strcmp(text_of(program, SETTING_ID_dir), ".") == 0)
+        return problem_set(why, INVALID, 0,
+                           "--restore-to makes a new directory: name it with --dir");
+    if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
+    pulse->commands = commands_new();
+    pulse->sessions = sessions_new();
+    if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
+    return durable_restore(program, why);
 }
 
 static int serve(int argc, char **argv) {
@@ -306,17 +374,32 @@ static int serve(int argc, char **argv) {
         snprintf(program.executable, sizeof program.executable, "%s", argv[0]);
     pulse->executable = program.executable;
 
+    const char *wrong = take_words(&program, &argc, argv);
+    if (wrong) {
+        fprintf(stderr, "pulsedb: %s: needs a file or an instant that is there\n", wrong);
+        return EXIT_FAILURE;
+    }
     enum status status = settings_load(pulse->settings, pulse->env, argc, argv, environ,
                                        keep_warning, &program.warnings, &why);
     pulse->config_file = settings_file(pulse->settings);
-    if (status == OK) status = start(&program, &why);
-    if (status == OK) {
-        say_ready(pulse);
-        notify("READY=1");
+    bool serves = status == OK && !program.restore_to;
+    if (status == OK) status = serves ? start(&program, &why) : restore(&program, &why);
+    if (status == OK && serves) status = start_loading(&program, &why);
+    if (status == OK && serves) {
         server_run(program.server);
         notify("STOPPING=1");
         server_stop(program.server);
-        log_write(pulse->log, LOG_NOTICE, "Stopped. Good bye", NULL, 0);
+        pthread_join(program.loader, NULL);
+        status = durable_stop(&program, &why);
+        if (program.load_failed) {
+            why = program.load_why;
+            status = why.status;
+        } else if (status != OK) {
+            log_line(pulse->log, LOG_WARNING, "Stopped, but not in order",
+                     LOG_S("error", why.text));
+        } else {
+            log_write(pulse->log, LOG_NOTICE, "Stopped. Good bye", NULL, 0);
+        }
     }
     end(&program);
     return status == OK ? EXIT_SUCCESS : complain(&why);

@@ -2,6 +2,7 @@
  * there with the value that says so, because dashboards ask for the name. */
 #include "command/command.h"
 #include "command/pulse.h"
+#include "log/persist.h"
 
 #include <inttypes.h>
 #include <sys/resource.h>
@@ -199,27 +200,94 @@ static void memory(struct info *info) {
     PUT_ZEROS(info, "active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects");
 }
 
+static int64_t seconds(int64_t ms) {
+    return ms < 0 ? -1 : ms / 1000;
+}
+
+static void put_signed(struct info *info, const char *name, int64_t n) {
+    buffer_format(&info->text, "%s:%" PRId64 "\r\n", name, n);
+}
+
+static void loading(struct info *info, const struct persist_info *persist) {
+    put_count(info, "loading_start_time", (uint64_t)(info->pulse->started_ms / 1000));
+    put_count(info, "loading_total_bytes", persist->load_total);
+    put_count(info, "loading_loaded_bytes", persist->load_bytes);
+    put_ratio(info, "loading_loaded_perc", 100 * ratio(persist->load_bytes, persist->load_total));
+    uint64_t now_ms = env_realtime_ns(info->pulse->env) / 1000000;
+    uint64_t passed_ms = now_ms - (uint64_t)info->pulse->started_ms;
+    put_count(info, "loading_loaded_seconds", passed_ms / 1000);
+    uint64_t left = persist->load_total - persist->load_bytes;
+    put_count(info, "loading_eta_seconds",
+              persist->load_bytes ? passed_ms * left / persist->load_bytes / 1000 : 1);
+}
+
+/* Redis' two files are one thing here: a snapshot is RDB's and the AOF's base at once. */
+static void snapshots(struct info *info, const struct persist_info *persist) {
+    bool rewrites = persist->cause == PERSIST_BY_REWRITE;
+    const char *status = persist->last_failed ? "err" : "ok";
+    put_count(info, "current_save_keys_processed", persist->keys_done);
+    put_count(info, "current_save_keys_total", persist->keys_total);
+    put_count(info, "rdb_changes_since_last_save", persist->changes_since);
+    put_count(info, "rdb_bgsave_in_progress", persist->snapshot_running && !rewrites);
+    put_signed(info, "rdb_last_save_time",
+               persist->last_save_s ? persist->last_save_s : info->pulse->started_ms / 1000);
+    put_text(info, "rdb_last_bgsave_status", status);
+    put_signed(info, "rdb_last_bgsave_time_sec", seconds(persist->last_took_ms));
+    put_signed(info, "rdb_current_bgsave_time_sec", rewrites ? -1 : seconds(persist->running_ms));
+    put_count(info, "rdb_saves", persist->snapshots);
+    PUT_ZEROS(info, "rdb_last_cow_size", "rdb_last_load_keys_expired");
+    put_count(info, "rdb_last_load_keys_loaded", persist->loaded_keys);
+    put_count(info, "aof_enabled", persist->state != PERSIST_OFF);
+    put_count(info, "aof_rewrite_in_progress", persist->snapshot_running && rewrites);
+    PUT_ZEROS(info, "aof_rewrite_scheduled");
+    put_signed(info, "aof_last_rewrite_time_sec", seconds(persist->last_took_ms));
+    put_signed(info, "aof_current_rewrite_time_sec", rewrites ? seconds(persist->running_ms) : -1);
+    put_text(info, "aof_last_bgrewrite_status", status);
+    put_count(info, "aof_rewrites", persist->snapshots);
+    put_count(info, "aof_rewrites_consecutive_failures", persist->last_failed);
+    put_text(info, "aof_last_write_status", persist->last_write_ok ? "ok" : "err");
+    PUT_ZEROS(info, "aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size");
+}
+
+static const char *const state_words[] = {
+    [PERSIST_RECOVERING] = "recovering", [PERSIST_OFF] = "off",       [PERSIST_LOGGING] = "logging",
+    [PERSIST_REFUSING] = "refusing",     [PERSIST_BROKEN] = "broken",
+};
+
+static void log_figures(struct info *info, const struct persist_info *persist) {
+    if (persist->state != PERSIST_OFF) {
+        put_count(info, "aof_current_size", persist->base_size + persist->log_size);
+        put_count(info, "aof_base_size", persist->base_size);
+        PUT_ZEROS(info, "aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync",
+                  "aof_delayed_fsync");
+    }
+    put_text(info, "log_state", state_words[persist->state]);
+    put_count(info, "log_size", persist->log_size);
+    put_count(info, "log_written_us", persist->written_cut / 1000);
+    put_count(info, "log_durable_us", persist->synced_cut / 1000);
+    put_count(info, "log_syncs", persist->syncs);
+    put_count(info, "log_last_sync_ms", persist->sync_ms_last);
+    put_count(info, "log_max_sync_ms", persist->sync_ms_max);
+    put_count(info, "log_write_errors", persist->write_errors);
+    put_count(info, "log_sync_errors", persist->sync_errors);
+    put_count(info, "log_heals", persist->heals);
+    put_count(info, "log_torn_bytes", persist->torn_bytes);
+    put_count(info, "log_replayed_records", persist->loaded_records);
+    put_count(info, "load_ms", persist->load_ms);
+}
+
 static void persistence(struct info *info) {
-    PUT_ZEROS(info, "loading", "async_loading", "current_cow_peak", "current_cow_size",
+    struct persist_info persist = {
+        .state = PERSIST_OFF, .last_write_ok = true, .last_took_ms = -1, .running_ms = -1
+    };
+    if (info->pulse->persist) persist_info(info->pulse->persist, &persist);
+    put_count(info, "loading", persist.state == PERSIST_RECOVERING);
+    PUT_ZEROS(info, "async_loading", "current_cow_peak", "current_cow_size",
               "current_cow_size_age");
     put_ratio(info, "current_fork_perc", 0);
-    PUT_ZEROS(info, "current_save_keys_processed", "current_save_keys_total");
-    put_count(info, "rdb_changes_since_last_save", counted(info, COUNTER_changes));
-    put_text(info, "rdb_bgsave_in_progress", "0");
-    put_count(info, "rdb_last_save_time", (uint64_t)(info->pulse->started_ms / 1000));
-    put_text(info, "rdb_last_bgsave_status", "ok");
-    put_text(info, "rdb_last_bgsave_time_sec", "-1");
-    put_text(info, "rdb_current_bgsave_time_sec", "-1");
-    PUT_ZEROS(info, "rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
-              "rdb_last_load_keys_loaded");
-    /* Not what appendonly says, but what is: nothing is written yet. */
-    PUT_ZEROS(info, "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled");
-    put_text(info, "aof_last_rewrite_time_sec", "-1");
-    put_text(info, "aof_current_rewrite_time_sec", "-1");
-    put_text(info, "aof_last_bgrewrite_status", "ok");
-    PUT_ZEROS(info, "aof_rewrites", "aof_rewrites_consecutive_failures");
-    put_text(info, "aof_last_write_status", "ok");
-    PUT_ZEROS(info, "aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size");
+    snapshots(info, &persist);
+    log_figures(info, &persist);
+    if (persist.state == PERSIST_RECOVERING) loading(info, &persist);
 }
 
 static double kilobytes(_Atomic uint64_t *rate) {

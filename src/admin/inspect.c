@@ -1,4 +1,5 @@
 /* inspect.c: looking under the bonnet: OBJECT and MEMORY for one key or all, DEBUG for tests. */
+#include "admin/persistence.h"
 #include "command/command.h"
 #include "command/pulse.h"
 
@@ -392,6 +393,8 @@ static enum outcome debug_help(struct call *call) {
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "OBJECT <key>",
         "    What is known of a key's value.",
+        "RELOAD",
+        "    Write everything as an RDB file, flush, and read it back.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    0: keys whose time is over go when they are next used, not before.",
         "SLEEP <seconds>",
@@ -412,6 +415,7 @@ static enum outcome debug(struct call *call) {
     } parts[] = {
         { "sleep", 3, debug_sleep },
         { "object", 3, debug_object },
+        { "reload", 2, debug_reload },
         { "set-active-expire", 3, debug_set_active_expire },
         { "stringmatch-len", 4, debug_stringmatch_len },
         { "help", 2, debug_help },

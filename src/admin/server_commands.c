@@ -67,6 +67,11 @@ static enum outcome shutdown_run(struct call *call) {
     if ((save && nosave) || (abort_asked && (save || nosave || other)))
         return fail(call, ERR_SYNTAX);
     if (abort_asked) return fail(call, "ERR No shutdown in progress.");
+    atomic_store_explicit(&call->pulse->shutdown_save,
+                          save     ? SHUTDOWN_SAVE
+                          : nosave ? SHUTDOWN_NOSAVE
+                                   : SHUTDOWN_AS_SET,
+                          memory_order_relaxed);
     atomic_store_explicit(&call->pulse->stopping, 1, memory_order_release);
     pulse_wake(call->pulse);
     return CLOSING; /* without an answer: the end of the connection is the answer */
@@ -78,10 +83,6 @@ static enum outcome role(struct call *call) {
     reply_int(call, 0);
     call->reply->writer->array(call->reply, 0);
     return DONE;
-}
-
-static enum outcome lastsave(struct call *call) {
-    return reply_int(call, call->pulse->started_ms / 1000);
 }
 
 static enum outcome wait_run(struct call *call) {
@@ -192,18 +193,6 @@ COMMAND(role) = {
     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST,
     .acl = ACL_ADMIN | ACL_DANGEROUS,
     .run = role,
-};
-
-COMMAND(lastsave) = {
-    .synopsis = "LASTSAVE",
-    .summary = "Tells when the data was last saved.",
-    .since = "1.0.0",
-    .group = "server",
-    .complexity = "O(1)",
-    .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
-    .acl = ACL_ADMIN | ACL_DANGEROUS,
-    .tips = "nondeterministic_output",
-    .run = lastsave,
 };
 
 COMMAND(wait) = {

@@ -144,6 +144,8 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     enum outcome outcome = dispatch(&call);
     if (UNLIKELY(outcome == FAILED || reply->errors != errors))
         counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
+    uint64_t seen = worker_take_seen(batch->worker);
+    if (UNLIKELY(seen > session->gate)) session->gate = seen;
     session->commands++;
     atomic_store_explicit(&session->running, info, memory_order_relaxed);
     if (UNLIKELY(session->reply_mode != REPLY_ON)) {

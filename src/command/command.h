@@ -135,7 +135,7 @@ struct command_info {
     int arity;            /* as COMMAND INFO: n, or -n */
     unsigned parity_from; /* words before a repeated group, and */
     unsigned parity_step; /* its length: (count - from) % step must be 0; step 0: no such rule */
-    bool brief;             /* never takes long: may run inside the batch's epoch */
+    bool brief;           /* never takes long: may run inside the batch's epoch */
     bool one_key;         /* exactly one key, word 1: the fast path */
     uint32_t flags;       /* command->flags; without CMD_CONTAINER if it runs (COMMAND) */
     struct command_info *parent;

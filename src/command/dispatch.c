@@ -121,6 +121,19 @@ static enum outcome run_command(struct call *call) {
     return outcome;
 }
 
+/* The two times at which not everything can run. */
+static const char *closed_gate(const struct call *call) {
+    const struct pulse *pulse = call->pulse;
+    uint32_t gates = atomic_load_explicit(&pulse->gates, memory_order_acquire);
+    if (LIKELY(!gates)) return NULL;
+    uint32_t flags = call->info->flags;
+    if (gates & PULSE_LOADING && !(flags & CMD_LOADING))
+        return "LOADING PulseDB is loading the dataset in memory";
+    if (gates & PULSE_REFUSING && (flags & CMD_WRITE || multi_would_write(call)))
+        return atomic_load_explicit(&pulse->refusal, memory_order_relaxed);
+    return NULL;
+}
+
 static enum outcome dispatch_checked(struct call *call) {
     const struct command_info *info = call->info;
     struct session *session = call->session;
@@ -131,6 +144,8 @@ static enum outcome dispatch_checked(struct call *call) {
         return refuse(call, multi_fail_arity(call));
     if (UNLIKELY(needs_password(call)))
         return refuse(call, fail(call, "NOAUTH Authentication required."));
+    const char *closed = closed_gate(call);
+    if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
         return refuse(call, fail(call, "ERR this connection looks at the past and only reads: AT "
                                        "OFF brings it back"));
@@ -148,7 +163,7 @@ static inline bool is_plain(const struct call *call) {
     const struct session *session = call->session;
     uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH;
     return call->first && call->info->arity == (int)call->args_count && session->authenticated &&
-           session->at == 0 &&
+           session->at == 0 && !atomic_load_explicit(&call->pulse->gates, memory_order_relaxed) &&
            !(atomic_load_explicit(&session->flags, memory_order_relaxed) & special);
 }
 

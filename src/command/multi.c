@@ -196,6 +196,23 @@ static enum outcome exec(struct call *call) {
     return DONE;
 }
 
+bool multi_would_write(const struct call *call) {
+    const struct multi *multi = call->session->multi;
+    if (call->info->command->run != exec || !multi) return false;
+    for (size_t i = 0; i < multi->count; i++)
+        if (multi->queue[i].info->flags & CMD_WRITE) return true;
+    return false;
+}
+
+enum outcome multi_fail_gate(struct call *call, const char *why) {
+    if (call->info->command->run != exec || !session_has(call->session, SESSION_MULTI)) {
+        multi_spoil(call->session);
+        return fail(call, why);
+    }
+    multi_discard(call->session);
+    return fail_format(call, "EXECABORT Transaction discarded because of: %s", why);
+}
+
 enum outcome multi_fail_arity(struct call *call) {
     if (call->info->command->run != exec) return fail_arity(call);
     multi_discard(call->session);

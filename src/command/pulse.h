@@ -11,12 +11,27 @@
 
 struct env;
 struct log;
+struct persist;
 struct store;
+
+enum pulse_gate {
+    PULSE_LOADING = 1 << 0,  /* only commands with CMD_LOADING run */
+    PULSE_REFUSING = 1 << 1, /* the disk takes no writes: `refusal` is what they are told */
+};
+
+enum shutdown_save {
+    SHUTDOWN_AS_SET, /* a snapshot if there are save rules and no log */
+    SHUTDOWN_SAVE,
+    SHUTDOWN_NOSAVE,
+};
 
 struct pulse {
     struct env *env;
     struct log *log;
     struct store *store;
+    struct persist *persist;       /* NULL: nothing is kept on disk (tests) */
+    _Atomic uint32_t gates;        /* enum pulse_gate */
+    _Atomic(const char *) refusal; /* a literal */
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
@@ -27,6 +42,7 @@ struct pulse {
     struct mailbox *const *loops; /* every loop's bell */
     size_t loops_count;
     _Atomic int stopping;           /* SHUTDOWN: 1 */
+    _Atomic int shutdown_save;      /* enum shutdown_save */
     _Atomic int64_t pause_until_ms; /* CLIENT PAUSE */
     _Atomic bool pause_writes_only;
     _Atomic uint64_t next_session_id;

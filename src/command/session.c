@@ -24,6 +24,7 @@ struct sessions {
 };
 
 void mailbox_ring(struct mailbox *mailbox) {
+    atomic_store_explicit(&mailbox->attention, true, memory_order_release);
     uint64_t one = 1;
     /* A full counter means that the bell rings already. */
     while (write(mailbox->fd, &one, sizeof one) < 0 && errno == EINTR) {

@@ -43,13 +43,14 @@ struct session {
     const struct command_info *last; /* the last command found, a cache for the next */
     struct bytes last_name;          /* how it was spelled; data points to last_text */
     char last_text[16];
-    struct { /* who writes, cached by command: store_actor_intern */
+    struct {               /* who writes, cached by command: store_actor_intern */
         uint64_t interned; /* pairs known when it was: it may be reused after 65,000 more */
         uint32_t command_id;
         uint16_t actor;
     } actors[4];
     uint32_t actors_next;
     uint64_t commands; /* run so far */
+    uint64_t gate;     /* the newest stamp that its replies show: they leave when that is safe */
 
     /* Everyone's: */
     uint64_t id;
@@ -70,7 +71,8 @@ struct session {
 
 /* A loop's bell: others ring it after setting `kill` or `unblock`, or for a stop. */
 struct mailbox {
-    int fd; /* an eventfd; owned by the loop */
+    int fd;                 /* an eventfd; owned by the loop */
+    _Atomic bool attention; /* there is something to look for, beside replies that may leave now */
 };
 void mailbox_ring(struct mailbox *mailbox);
 

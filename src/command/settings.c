@@ -473,6 +473,10 @@ enum setting_source settings_source(const struct settings *settings, enum settin
     return (enum setting_source)settings->sources[id];
 }
 
+bool settings_is_default(const struct settings *settings, enum setting_id id) {
+    return settings->sources[id] == FROM_DEFAULT;
+}
+
 void settings_set_file(struct settings *settings, const char *absolute) {
     if (settings->file) mem_free(settings->file, strlen(settings->file) + 1);
     size_t size = strlen(absolute) + 1;

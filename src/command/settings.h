@@ -73,6 +73,8 @@ MUST_USE bool setting_find(struct bytes name, enum setting_id *id);
 #define setting_int(settings, field) \
     atomic_load_explicit(&settings_values(settings)->field, memory_order_relaxed)
 
+/* Whether nobody has said what it is to be: file, environment, flags or a client. */
+bool settings_is_default(const struct settings *settings, enum setting_id id);
 struct settings *settings_new(void); /* all defaults */
 struct settings *settings_free(struct settings *settings);
 struct setting_values *settings_values(struct settings *settings);

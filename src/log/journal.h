@@ -18,7 +18,7 @@ struct journal;
 
 struct journal_batch {
     uint64_t seq;
-    uint64_t cut;    /* every change at or before this stamp is in this batch or an earlier one, ns */
+    uint64_t cut; /* every change at or before this stamp is in this batch or an earlier one, ns */
     uint64_t synced; /* the highest cut that was known durable when it was written */
     uint32_t blocks;
     uint16_t flags; /* enum journal_flag */
@@ -46,7 +46,7 @@ struct journal_ops {
     /* Batches below `to_seq` are not needed any more. */
     enum status (*trim)(struct journal *journal, uint64_t to_seq, struct problem *why);
     /* Begins again with new files that hold nothing of the old ones; the next seq stays what it would
-     * have been. They are part of the database only from the next manifest on. */
+     * have been. Not beside an append. They are part of the database only from the next manifest on. */
     enum status (*restart)(struct journal *journal, struct problem *why);
     /* Makes room ahead, so that appends and syncs stay quick. To be called often, from a thread that may wait. */
     enum status (*prepare)(struct journal *journal, struct problem *why);
@@ -97,32 +97,33 @@ struct manifest;
 struct file_journal_tail { /* what file_journal_scan found at the end */
     uint64_t last_seq;     /* of the last good frame; base.seq - 1: there is none */
     uint64_t cut;          /* its cut, or base.from */
-    uint64_t highest_cut;  /* of any frame seen, the torn ones among them: no new stamp may be below it */
-    uint64_t torn_bytes;   /* after it, never acknowledged: cut off */
-    uint64_t torn_log;     /* in which log, */
-    uint64_t torn_at;      /* from which offset on */
-    uint64_t bytes;        /* of good frames from base.seq on */
+    uint64_t
+        highest_cut; /* of any frame seen, the torn ones among them: no new stamp may be below it */
+    uint64_t torn_bytes; /* after it, never acknowledged: cut off */
+    uint64_t torn_log;   /* in which log, */
+    uint64_t torn_at;    /* from which offset on */
+    uint64_t bytes;      /* of good frames from base.seq on */
 };
 
 /* Looks at every frame from manifest->base.seq on and applies the tail rule (RELIABILITY.md 4.2). OK:
  * what is in `*out` is all that was ever acknowledged, and perhaps more. CORRUPT: acknowledged data is damaged;
- * `why` names file, offset and what to do. Changes nothing. */
+ * `why` names file, offset and what to do, and frames base.seq..out->last_seq are those before the damage (where a
+ * file is missing `*out` stays as it is). UNSUPPORTED: a file of a later version. Changes nothing. */
 MUST_USE enum status file_journal_scan(struct env *env, const char *dir,
                                        const struct manifest *manifest,
                                        struct file_journal_tail *out, struct problem *why);
 /* Reads what file_journal_scan accepted: frames base.seq..tail->last_seq; see journal_ops.read. For recovery
  * and pulsedb-check; needs no open journal. */
-MUST_USE enum status file_journal_read(struct env *env, const char *dir,
-                                       const struct manifest *manifest, uint64_t from_seq,
-                                       uint64_t to_seq,
-                                       enum status (*visit)(void *self,
-                                                            const struct journal_batch *batch,
-                                                            struct problem *why),
-                                       void *self, struct problem *why);
+MUST_USE enum status file_journal_read(
+    struct env *env, const char *dir, const struct manifest *manifest, uint64_t from_seq,
+    uint64_t to_seq,
+    enum status (*visit)(void *self, const struct journal_batch *batch, struct problem *why),
+    void *self, struct problem *why);
 /* Opens it for appending, frame tail->last_seq + 1 next, always in a new segment: what was read is never written
  * to again. Copies a torn tail to log.N.torn, seals the old segments in the manifest (end, last_seq), adds the
  * new one, takes `clean` away, and writes the manifest (which the journal then shares: `lock` guards it, and the journal
- * writes it when it adds a segment). `segment` is a segment's size in bytes (0: 64 MiB); tests use small ones. */
+ * writes it when it adds a segment). `segment` is a segment's size in bytes (0: 64 MiB); tests use small ones.
+ * `why` is also filled, and the journal returned, when a torn tail could not be copied aside. */
 struct manifest_share;
 MUST_USE struct journal *file_journal_open(struct env *env, const char *dir,
                                            struct manifest_share *manifest,
@@ -133,17 +134,19 @@ uint64_t file_journal_size(const struct journal *journal, uint64_t since_seq);
 uint64_t file_journal_next_seq(const struct journal *journal);
 
 /* The manifest as two parties change it: the journal its logs, the snapshots its base. */
-#include <pthread.h>
 #include "log/manifest.h"
+#include <pthread.h>
 struct manifest_share {
     pthread_mutex_t lock;
     struct manifest now; /* as on disk; lock */
 };
 /* After journal_restart: the manifest that holds `base` and only the new segments, written durably;
  * then the old files are removed. Also the way to put a new base in at all: the logs below base->seq are dropped
- * from the list and recycled or removed. */
+ * from the list and recycled or removed. The log up to base->to must be durable. After IO the manifest on disk may be
+ * either one: the files of both bases must stay until a call has succeeded. Thread: beside all but itself. */
 MUST_USE enum status file_journal_put_base(struct journal *journal,
                                            const struct manifest_base *base, struct problem *why);
-/* A shutdown in order: the trailer frame (seq, cut), a sync, then the manifest says so. */
+/* A shutdown in order: the trailer frame (seq, cut), a sync, then the manifest says so. May be tried again; appends are
+ * over. INVALID: after a restart without file_journal_put_base. Thread: as append. */
 MUST_USE enum status file_journal_close_clean(struct journal *journal, uint64_t cut,
                                               struct problem *why);

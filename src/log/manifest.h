@@ -21,15 +21,16 @@ enum {
 struct manifest_log {
     uint64_t number;    /* log.NUMBER.plog */
     uint64_t id;        /* random; seeds its checksums */
-    uint64_t first_seq; /* of its first frame */
+    uint64_t first_seq; /* of its first frame; 0: made ahead, what comes before it decides */
     uint64_t end;       /* 0: open; else what lies at this offset and after is not part of it */
     uint64_t last_seq;  /* with end: of its last frame (first_seq - 1: it has none) */
 };
 
 struct manifest_base {
-    uint64_t generation; /* base.GENERATION.keys.snap, base.GENERATION.past.snap; 0: there is none */
-    uint64_t seq;        /* the log has to be replayed from this frame on */
-    uint64_t from, to;   /* ns: captured, ended */
+    uint64_t
+        generation;    /* base.GENERATION.keys.snap, base.GENERATION.past.snap; 0: there is none */
+    uint64_t seq;      /* the log has to be replayed from this frame on */
+    uint64_t from, to; /* ns: captured, ended */
     uint64_t keys_size, past_size; /* bytes; past_size 0: no such file */
     uint64_t id;                   /* random; seeds the checksums of both files */
 };
@@ -58,9 +59,15 @@ MUST_USE enum status manifest_read(struct env *env, const char *dir, struct mani
 /* Replaces it durably: once this returns OK the new one is what a restart finds. */
 MUST_USE enum status manifest_write(struct env *env, const char *dir,
                                     const struct manifest *manifest, struct problem *why);
+/* Removes the logs and bases that the manifest does not name: what a crash has left over. Nothing else. */
+MUST_USE enum status manifest_sweep(struct env *env, const char *dir,
+                                    const struct manifest *manifest, struct problem *why);
 /* For tests, fuzzers and pulsedb-check. */
 MUST_USE enum status manifest_parse(struct bytes text, struct manifest *out, struct problem *why);
 
 /* Paths: "DIR/log.7.plog" and so on, into `out` (PATH_MAX). */
+enum file_kind { FILE_OTHER, FILE_LOG, FILE_SPARE, FILE_TORN, FILE_BASE };
+/* What a name in the directory is; its number, K of log.spare.K, or generation. */
+enum file_kind file_kind(const char *name, uint64_t *number);
 void path_of_log(const char *dir, uint64_t number, char *out);
 void path_of_base(const char *dir, uint64_t generation, bool past, char *out);

@@ -73,6 +73,9 @@ struct persist_options {
  * `*shards` and `*seed` are what the store must be made with; for a new directory they stay as they are. */
 MUST_USE struct persist *persist_new(const struct persist_options *options, unsigned *shards,
                                      struct siphash_key *seed, struct problem *why);
+/* What a store must be made with to hold the database in `dir`, for persist_restore. */
+MUST_USE enum status persist_peek(struct env *env, const char *dir, unsigned *shards,
+                                  struct siphash_key *seed, struct problem *why);
 /* Loads what is there into the empty store and begins to log. Takes as long as it takes; says in the log how
  * far it is. Until it returns, state is PERSIST_RECOVERING. */
 MUST_USE enum status persist_recover(struct persist *persist, struct store *store,
@@ -107,6 +110,8 @@ enum persist_cause {
 };
 /* Asks for a snapshot. false: one is under way already. */
 bool persist_snapshot(struct persist *persist, enum persist_cause cause);
+/* Asks for one after the one that is under way; at once if that has ended meanwhile. */
+void persist_snapshot_after(struct persist *persist);
 /* Waits until a snapshot that began after this call is durable (SAVE). Without threads it does it itself. */
 MUST_USE enum status persist_save(struct persist *persist, struct problem *why);
 

@@ -17,9 +17,10 @@ struct snapshot_options {
     struct store *store;
     struct worker *worker; /* of the calling thread */
     uint64_t generation;
-    bool past;         /* history-persist */
-    uint64_t rate;     /* bytes a second at most; 0: no limit. The caller sleeps: snapshot_step's `*wait_ns` */
-    uint64_t seq;      /* replay starts at this frame */
+    bool past; /* history-persist */
+    uint64_t
+        rate; /* bytes a second at most; 0: no limit. The caller sleeps: snapshot_step's `*wait_ns` */
+    uint64_t seq; /* replay starts at this frame */
 };
 
 /* Makes the files and captures the store. NULL: `why`. */
@@ -38,12 +39,11 @@ struct snapshot *snapshot_free(struct snapshot *snapshot, bool keep_files); /* a
 /* Loads a base into an empty store: `threads` of them, each with every threads-th shard. `progress` is called
  * now and then (any of the threads; one at a time) and may be NULL. After it, replay_base was told of every shard. */
 struct replay;
-MUST_USE enum status snapshot_load(struct env *env, const char *dir,
-                                   const struct manifest_base *base, struct store *store,
-                                   struct replay *replay, unsigned threads,
-                                   void (*progress)(void *self, uint64_t bytes, uint64_t total,
-                                                    uint64_t keys),
-                                   void *self, struct problem *why);
+MUST_USE enum status
+snapshot_load(struct env *env, const char *dir, const struct manifest_base *base,
+              struct store *store, struct replay *replay, unsigned threads,
+              void (*progress)(void *self, uint64_t bytes, uint64_t total, uint64_t keys),
+              void *self, struct problem *why);
 /* Checks every checksum, every section's header and the trailer, calling `visit` (NULL: nothing) for each; loads nothing. */
 MUST_USE enum status snapshot_verify(struct env *env, const char *dir,
                                      const struct manifest_base *base,

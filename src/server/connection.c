@@ -90,6 +90,7 @@ void connection_new(struct loop *loop, int fd) {
 static void leave_place(struct connection *c) {
     if (c->place == PLACE_BACKLOG) TAILQ_REMOVE(&c->loop->backlog, c, place_link);
     if (c->place == PLACE_PAUSED) TAILQ_REMOVE(&c->loop->paused, c, place_link);
+    if (c->place == PLACE_WAITING) TAILQ_REMOVE(&c->loop->waiting, c, place_link);
     c->place = PLACE_NONE;
 }
 
@@ -238,10 +239,11 @@ bool connection_settle(struct connection *c, size_t limit) {
 }
 
 void connection_watch(struct connection *c) {
-    bool reads =
-        c->state == CONNECTION_OPEN && !c->held && c->place != PLACE_PAUSED && !c->loop->stopping;
-    uint32_t wanted =
-        (reads ? (uint32_t)EPOLLIN : 0) | (out_pending(&c->out) ? (uint32_t)EPOLLOUT : 0);
+    bool waits = c->place == PLACE_WAITING;
+    bool reads = c->state == CONNECTION_OPEN && !c->held && c->place != PLACE_PAUSED && !waits &&
+                 !c->loop->stopping;
+    bool writes = !waits && out_pending(&c->out);
+    uint32_t wanted = (reads ? (uint32_t)EPOLLIN : 0) | (writes ? (uint32_t)EPOLLOUT : 0);
     if (LIKELY(wanted == c->watched)) return;
     if ((wanted ^ c->watched) & EPOLLOUT) c->loop->unsent += wanted & EPOLLOUT ? 1 : -1u;
     c->watched = wanted;

@@ -33,6 +33,7 @@ enum connection_place { /* which list `place_link` is in */
                         PLACE_NONE,
                         PLACE_BACKLOG, /* has commands that nothing keeps from running */
                         PLACE_PAUSED,  /* CLIENT PAUSE */
+                        PLACE_WAITING, /* its replies show what is not yet durable */
 };
 
 struct connection {

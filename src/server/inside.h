@@ -52,10 +52,12 @@ struct loop {
     pthread_t thread;
     _Atomic uint32_t load; /* connections it has or will get; any */
 
-    struct connection_list connections, backlog, paused, dead;
-    uint32_t unsent; /* connections that wait for EPOLLOUT */
+    struct connection_list connections, backlog, paused, waiting, dead;
+    uint64_t acked;     /* replies that show nothing younger may leave (persist_acked) */
+    _Atomic bool waits; /* somebody is in `waiting`: to be rung when that moves */
+    uint32_t unsent;    /* connections that wait for EPOLLOUT */
     bool more_chores, stopping, listening;
-    int64_t event_ms; /* the last turn that had anything to do */
+    int64_t event_ms;         /* the last turn that had anything to do */
     uint64_t chores_again_ns; /* with more_chores: not before */
     int64_t chores_ms, second_ms, stop_ms, accept_again_ms; /* when last, or when next; 0: not */
     int64_t http_logged_ms, refused_logged_ms;
@@ -111,3 +113,4 @@ void *loop_run(void *loop);                                   /* a thread */
 void loop_accept(struct loop *loop, struct listener *listener);
 void loop_take_inbox(struct loop *loop); /* sockets that others have accepted for this loop */
 void loop_listen(struct loop *loop, bool on);
+void loop_ring(struct loop *loop); /* any thread: wakes it, for what it looks at in every turn */

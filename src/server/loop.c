@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "log/persist.h"
 #include "server/inside.h"
 
 enum {
@@ -215,16 +216,8 @@ static void publish(struct loop *loop, struct connection *c, size_t pending) {
         show(&loop->output_max, pending);
 }
 
-/* The end of a round for one connection: input is put in order, output sent, the next step chosen. */
-static void finish(struct loop *loop, struct connection *c) {
-    c->in_round = false;
-    if (UNLIKELY(c->state == CONNECTION_CLOSED)) return;
-    if (UNLIKELY(c->state == CONNECTION_CLOSING)) {
-        connection_drop_input(c);
-    } else if (UNLIKELY(!connection_settle(c, query_limit_of(c)))) {
-        close_for(c, COUNTER_clients_closed_query, query_too_long);
-        return;
-    }
+/* Its replies may leave: they are sent, and the next step is chosen. */
+static void answer(struct loop *loop, struct connection *c) {
     /* While epoll is to tell when there is room, there is none. */
     if (out_pending(&c->out) && LIKELY(!(c->watched & EPOLLOUT)) && UNLIKELY(!connection_send(c))) {
         connection_close(c);
@@ -252,8 +245,58 @@ static void finish(struct loop *loop, struct connection *c) {
     connection_watch(c);
 }
 
+/* The end of a round for one connection: input is put in order, output sent, or kept until the log has what it
+ * shows. */
+static void finish(struct loop *loop, struct connection *c) {
+    c->in_round = false;
+    if (UNLIKELY(c->state == CONNECTION_CLOSED)) return;
+    if (UNLIKELY(c->state == CONNECTION_CLOSING)) {
+        connection_drop_input(c);
+    } else if (UNLIKELY(!connection_settle(c, query_limit_of(c)))) {
+        close_for(c, COUNTER_clients_closed_query, query_too_long);
+        return;
+    }
+    if (UNLIKELY(c->session.gate > loop->acked) && out_pending(&c->out)) {
+        put_in(&loop->waiting, c, PLACE_WAITING);
+        atomic_store_explicit(&loop->waits, true, memory_order_seq_cst);
+        if (c->watched & EPOLLOUT) connection_watch(c);
+        return;
+    }
+    answer(loop, c);
+}
+
+/* Lets go of those whose replies may leave by now. */
+static void end_waiting(struct loop *loop) {
+    uint64_t acked = persist_acked(loop->pulse->persist);
+    if (acked == loop->acked) return;
+    loop->acked = acked;
+    struct connection *c = TAILQ_FIRST(&loop->waiting), *next;
+    for (; c; c = next) {
+        next = TAILQ_NEXT(c, place_link);
+        if (c->session.gate > acked) continue;
+        TAILQ_REMOVE(&loop->waiting, c, place_link);
+        c->place = PLACE_NONE;
+        answer(loop, c);
+    }
+    if (TAILQ_EMPTY(&loop->waiting))
+        atomic_store_explicit(&loop->waits, false, memory_order_relaxed);
+}
+
+/* What this round has changed, or shown before it was safe, is made as safe as the settings ask. */
+static void log_round(struct loop *loop) {
+    struct persist *persist = loop->pulse->persist;
+    uint64_t gate = 0;
+    for (size_t i = 0; i < loop->round_count; i++)
+        if (loop->round[i]->session.gate > gate) gate = loop->round[i]->session.gate;
+    if (gate <= loop->acked) return;
+    persist_flush(persist, gate);
+    if (TAILQ_EMPTY(&loop->waiting)) /* else end_waiting is to see that it has moved */
+        loop->acked = persist_acked(persist);
+}
+
 static void run_round(struct loop *loop) {
     run_all(loop);
+    log_round(loop);
     for (size_t i = 0; i < loop->round_count; i++) finish(loop, loop->round[i]);
     loop->round_count = loop->area_used = 0;
 }
@@ -307,12 +350,17 @@ static void on_connection(struct loop *loop, struct connection *c, uint32_t even
         return;
     }
     if (UNLIKELY(c->in_round || c->place == PLACE_BACKLOG)) return; /* comes again */
+    if (UNLIKELY(c->place == PLACE_WAITING)) {
+        connection_watch(c); /* what it has sent meanwhile is read when it has its answer */
+        return;
+    }
     on_readable(loop, c);
 }
 
 static void on_bell(struct loop *loop) {
     uint64_t rung;
     (void)!read(loop->mailbox.fd, &rung, sizeof rung);
+    if (!atomic_exchange_explicit(&loop->mailbox.attention, false, memory_order_acq_rel)) return;
     loop_take_inbox(loop);
     struct connection *c = TAILQ_FIRST(&loop->connections), *next;
     for (; c; c = next) {
@@ -401,7 +449,8 @@ static bool is_overdue(struct loop *loop, struct connection *c, int64_t now, boo
         return true;
     int64_t timeout_ms = setting_int(loop->pulse->settings, timeout) * SECOND_MS;
     int64_t active = atomic_load_explicit(&c->session.active_ms, memory_order_relaxed);
-    return timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED;
+    return timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED &&
+           c->place != PLACE_WAITING;
 }
 
 static uint64_t rate(struct loop *loop, enum counter counter, uint64_t *last, int64_t elapsed_ms) {
@@ -495,11 +544,15 @@ static void turn(struct loop *loop) {
         worker_tick(loop->worker);
         if (LIKELY(loop->round_count)) run_round(loop);
     } while (at < count);
+    if (UNLIKELY(!TAILQ_EMPTY(&loop->waiting))) end_waiting(loop);
 
     int64_t now = worker_now_ms(loop->worker);
     if (count > 0) loop->event_ms = now;
-    if (loop->more_chores ? worker_now_ns(loop->worker) >= loop->chores_again_ns
-                          : now - loop->chores_ms >= TURN_MS)
+    bool loading = atomic_load_explicit(&loop->pulse->gates, memory_order_relaxed) & PULSE_LOADING;
+    if (UNLIKELY(loading)) /* what is over by now may not be so in the log's middle */
+        loop->chores_ms = now;
+    else if (loop->more_chores ? worker_now_ns(loop->worker) >= loop->chores_again_ns
+                               : now - loop->chores_ms >= TURN_MS)
         do_chores(loop, now);
     if (UNLIKELY(now - loop->second_ms >= SECOND_MS)) each_second(loop, now);
     if (UNLIKELY(loop->accept_again_ms) && now >= loop->accept_again_ms) {
@@ -534,8 +587,13 @@ static void begin_stop(struct loop *loop) {
 /* All that was read is answered and all answers are sent, or it has been tried for long enough. */
 static bool has_stopped(struct loop *loop) {
     if (!loop->stopping) begin_stop(loop);
-    return (TAILQ_EMPTY(&loop->backlog) && loop->unsent == 0) ||
+    return (TAILQ_EMPTY(&loop->backlog) && TAILQ_EMPTY(&loop->waiting) && loop->unsent == 0) ||
            monotonic_ms(loop) >= loop->stop_ms;
+}
+
+void loop_ring(struct loop *loop) {
+    uint64_t one = 1;
+    (void)!write(loop->mailbox.fd, &one, sizeof one);
 }
 
 void *loop_run(void *self) {
@@ -572,6 +630,8 @@ struct loop *loop_new(struct server *server, unsigned index) {
     TAILQ_INIT(&loop->connections);
     TAILQ_INIT(&loop->backlog);
     TAILQ_INIT(&loop->paused);
+    TAILQ_INIT(&loop->waiting);
+    loop->acked = server->pulse->persist ? 0 : UINT64_MAX;
     TAILQ_INIT(&loop->dead);
     pthread_mutex_init(&loop->inbox_lock, NULL);
     loop->area = mem_new(AREA_SIZE);

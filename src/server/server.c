@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "log/persist.h"
 #include "server/inside.h"
 
 enum { DESCRIPTORS_RESERVED = 64, DESCRIPTORS_OF_LOOP = 4 };
@@ -207,6 +208,25 @@ void server_addresses(struct server *server,
     for (struct listener *at = server->listeners; at; at = at->next)
         visit(self, at->name, at->local);
     pthread_mutex_unlock(&server->listeners_lock);
+}
+
+/* ---- the log ---- */
+
+void server_log_moved(void *self) {
+    struct server *server = self;
+    struct pulse *pulse = server->pulse;
+    const char *refusal = persist_refusal(pulse->persist);
+    if (refusal) {
+        atomic_store_explicit(&pulse->refusal, refusal, memory_order_relaxed);
+        atomic_fetch_or_explicit(&pulse->gates, PULSE_REFUSING, memory_order_release);
+    } else {
+        atomic_fetch_and_explicit(&pulse->gates, ~(uint32_t)PULSE_REFUSING, memory_order_release);
+    }
+    atomic_thread_fence(
+        memory_order_seq_cst); /* with a loop's `waits`, set before it looks again */
+    for (size_t i = 0; i < server->loops_count; i++)
+        if (atomic_load_explicit(&server->loops[i]->waits, memory_order_relaxed))
+            loop_ring(server->loops[i]);
 }
 
 /* ---- life ---- */

@@ -29,6 +29,8 @@ MUST_USE enum status server_start(struct server *server, struct problem *why);
 void server_run(struct server *server);
 void server_stop(struct server *server);
 struct server *server_free(struct server *server); /* always NULL; NULL is fine */
+/* What is to be called when the log has moved on or its state has changed: persist_options.moved. Any thread. */
+void server_log_moved(void *server);
 /* Calls `visit` with the name of each address it listens at. */
 void server_addresses(struct server *server,
                       void (*visit)(void *self, const char *name, bool local), void *self);

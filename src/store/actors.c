@@ -94,19 +94,25 @@ static uint32_t slot_of(uint64_t n) {
     return ACTOR_FIRST + (uint32_t)(n % ACTORS_KEPT);
 }
 
-uint64_t actors_visit(struct store *store, uint64_t from,
-                      void (*visit)(void *self, const struct actor_row *row), void *self) {
+uint64_t actors_visit_some(struct store *store, uint64_t from, uint64_t count,
+                           void (*visit)(void *self, const struct actor_row *row), void *self) {
     struct actors *actors = store->actors;
     pthread_mutex_lock(&actors->lock);
     uint64_t met = atomic_load_explicit(&actors->interned, memory_order_relaxed);
     if (met > ACTORS_KEPT && from < met - ACTORS_KEPT) from = met - ACTORS_KEPT;
-    for (uint64_t n = from; n < met; n++) {
+    uint64_t end = met > from && met - from > count ? from + count : met;
+    for (uint64_t n = from; n < end; n++) {
         const struct actor *actor = &actors->ring[slot_of(n)];
         if (!actor->op.data) continue; /* from before this ring's time */
         visit(self, &(struct actor_row){ n, actor->since, actor->op, actor->client });
     }
     pthread_mutex_unlock(&actors->lock);
-    return met;
+    return end;
+}
+
+uint64_t actors_visit(struct store *store, uint64_t from,
+                      void (*visit)(void *self, const struct actor_row *row), void *self) {
+    return actors_visit_some(store, from, UINT64_MAX, visit, self);
 }
 
 void actors_put(struct store *store, const struct actor_row *row) {

@@ -23,7 +23,9 @@ struct limbo;
 struct worker {
     _Alignas(64) _Atomic uint64_t epoch; /* 0: outside; read by all who advance */
     _Alignas(64) struct store *store;
-    uint64_t now_ns;       /* the clock at worker_tick */
+    uint64_t now_ns; /* the clock at worker_tick */
+    int64_t now_ms;  /* what is over by then; 0: time stands still */
+    bool time_stands;
     _Atomic uint64_t last; /* the last stamp given */
     uint64_t
         seen; /* the newest stamp of what was changed or, if the store gates reads, shown since the

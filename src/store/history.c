@@ -63,10 +63,20 @@ static COLD struct segment *segment_new(struct history *history) {
     return segment;
 }
 
+/* Whose state a record restores: when it was born, who made it, and the record before. */
+struct origin {
+    uint64_t prev, birth;
+    uint16_t actor;
+};
+
+static inline struct origin origin_of(const struct entry *entry) {
+    return (struct origin){ entry_history(entry), entry->stamp, entry->actor };
+}
+
 /* Room for a record with `len` bytes of payload; fills the header. */
-static inline struct record *append(struct history *history, const struct entry *entry,
-                                    uint64_t stamp, uint32_t db, unsigned kind, unsigned flags,
-                                    size_t len, uint64_t *position) {
+static inline struct record *append(struct history *history, struct origin origin, uint64_t stamp,
+                                    uint32_t db, unsigned kind, unsigned flags, size_t len,
+                                    uint64_t *position) {
     static_assert(STRING_INLINE_MAX + 24 <= RECORD_LEN_MAX);
     static_assert(DATABASES_MAX <= 256 && SEGMENT_SIZE <= 65536);
     uint32_t units = (uint32_t)((sizeof(struct record) + len + 7) / 8);
@@ -84,13 +94,13 @@ static inline struct record *append(struct history *history, const struct entry 
     else if (segment->db != db)
         segment->db = HISTORY_MIXED;
     size_add(&history->db_records[db], 1);
-    if (!segment->first) segment->first = stamp;
-    segment->last = stamp;
+    if (stamp > segment->last)
+        segment->last = stamp; /* else: what was loaded is newer than the log */
     if (segment->number == history->head)
-        atomic_store_explicit(&history->oldest, stamp, memory_order_relaxed);
+        atomic_store_explicit(&history->oldest, segment->last, memory_order_relaxed);
     size_add(&history->records, 1);
 
-    uint64_t prev = entry_history(entry), skip = 0;
+    uint64_t prev = origin.prev, skip = 0;
     if (prev >= history_head(history)) {
         if (prev / SEGMENT_UNITS != segment->number) {
             skip = *position - prev;
@@ -103,9 +113,9 @@ static inline struct record *append(struct history *history, const struct entry 
     /* The bit fields of struct record, in two stores; gcc and clang lay them out from the low end. */
     uint64_t head[2] = { (prev & POSITION_MAX) | (uint64_t)db << 47 | (uint64_t)kind << 55,
                          skip | (uint64_t)len << 32 | (uint64_t)flags << 43 |
-                             (uint64_t)entry->actor << 48 };
+                             (uint64_t)origin.actor << 48 };
     memcpy(record, head, sizeof head);
-    record->birth = entry->stamp;
+    record->birth = origin.birth;
     /* Where the next records of this shard will go: by then the lines are here. */
     __builtin_prefetch((char *)record + PREFETCH_AHEAD, 1);
     __builtin_prefetch((char *)record + PREFETCH_AHEAD + 64, 1);
@@ -137,8 +147,8 @@ uint64_t history_put_state(struct history *history, const struct entry *entry, u
     unsigned flags = (expire ? RECORD_EXPIRE : 0u) | (blob ? RECORD_OWNED : 0u) |
                      (tombstone ? RECORD_TOMBSTONE : 0u);
     uint64_t position;
-    struct record *record =
-        append(history, entry, stamp, db, kind, flags, expire + content + mark, &position);
+    struct record *record = append(history, origin_of(entry), stamp, db, kind, flags,
+                                   expire + content + mark, &position);
     unsigned char *at = record->payload;
     if (expire) memcpy(at, entry->data, 8);
     at += expire;
@@ -160,7 +170,8 @@ uint64_t history_put_state(struct history *history, const struct entry *entry, u
 uint64_t history_put_expire(struct history *history, const struct entry *entry, uint64_t stamp,
                             uint32_t db) {
     uint64_t position;
-    struct record *record = append(history, entry, stamp, db, EFFECT_EXPIRE, 0, 8, &position);
+    struct record *record =
+        append(history, origin_of(entry), stamp, db, EFFECT_EXPIRE, 0, 8, &position);
     int64_t at = entry_expire(entry);
     memcpy(record->payload, &at, 8);
     return position;
@@ -172,12 +183,58 @@ uint64_t history_put_splice(struct history *history, const struct entry *entry, 
     struct bytes before = { blob->data + offset, kept };
     struct blob *copy = kept > STRING_INLINE_MAX ? blob_of(before) : NULL;
     uint64_t position;
-    struct record *record = append(history, entry, stamp, db, EFFECT_SPLICE,
+    struct record *record = append(history, origin_of(entry), stamp, db, EFFECT_SPLICE,
                                    copy ? RECORD_OWNED : 0, 16 + (copy ? 8 : kept), &position);
     uint64_t words[3] = { offset, blob->len, (uint64_t)(uintptr_t)copy };
     memcpy(record->payload, words, copy ? 24 : 16);
     if (!copy && kept) memcpy(record->payload + 16, before.data, kept);
     if (copy) own(history, position, copy);
+    return position;
+}
+
+void history_begin_loading(struct history *history) {
+    assert(history->head == 1 && history->tail == 0);
+    history->head = HISTORY_LOST / SEGMENT_UNITS + 1;
+    history->tail = history->head - 1;
+}
+
+uint64_t history_put_loaded(struct history *history, const struct loaded_record *from,
+                            uint64_t stamp) {
+    const struct record_view *view = &from->view;
+    bool set = view->kind == EFFECT_SET, splice = view->kind == EFFECT_SPLICE;
+    bool number = view->kind == EFFECT_EXPIRE || (set && view->encoding == STRING_INT);
+    assert(view->kind >= EFFECT_SET && view->kind <= EFFECT_SPLICE);
+    size_t expire = set && view->expire_at_ms ? 8 : 0;
+    size_t content = number || view->blob ? 8 : view->bytes.len;
+    size_t len = expire + (splice ? 16u : 0u) + content + (from->tombstone ? 8u : 0u);
+    assert(len <= RECORD_LEN_MAX);
+    unsigned kind = view->kind | (unsigned)view->type << 3 | (unsigned)view->encoding << 6;
+    unsigned flags = (expire ? RECORD_EXPIRE : 0u) | (view->blob ? RECORD_OWNED : 0u) |
+                     (from->tombstone ? RECORD_TOMBSTONE : 0u);
+    struct origin origin = { from->prev, from->birth, from->actor };
+    uint64_t position;
+    struct record *record = append(history, origin, stamp, from->db, kind, flags, len, &position);
+    unsigned char *at = record->payload;
+    if (expire) memcpy(at, &view->expire_at_ms, 8);
+    at += expire;
+    if (splice) {
+        memcpy(at, &view->offset, 8);
+        memcpy(at + 8, &view->length, 8);
+        at += 16;
+    }
+    uintptr_t pointer = (uintptr_t)view->blob;
+    if (number)
+        memcpy(at, set ? &view->number : &view->expire_at_ms, 8);
+    else if (view->blob)
+        memcpy(at, &pointer, 8);
+    else
+        bytes_move(at, view->bytes.data, content);
+    if (view->blob) own(history, position, view->blob);
+    if (from->tombstone) {
+        uint64_t whom = (from->hash & ~(uint64_t)0xff) | from->db;
+        memcpy(at + content, &whom, 8);
+        segment_at(history, position / SEGMENT_UNITS)->tombstones++;
+    }
     return position;
 }
 
@@ -249,6 +306,20 @@ static void let_go(void *self, const struct record *record, uint64_t position) {
     (void)self;
     (void)position;
     if (record->flags & RECORD_OWNED) blob_unref(record_view(record).blob);
+}
+
+static void take_hold(void *self, const struct record *record, uint64_t position) {
+    (void)self;
+    (void)position;
+    if (record->flags & RECORD_OWNED) blob_ref(record_view(record).blob);
+}
+
+bool history_copy(const struct history *history, uint64_t number, struct segment *out) {
+    if (number < history->head || number > history->tail) return false;
+    const struct segment *segment = segment_at(history, number);
+    memcpy(out, segment, SEGMENT_HEADER + (size_t)segment->units * 8);
+    if (out->owned) segment_each(out, 0, take_hold, NULL);
+    return true;
 }
 
 void segment_free(struct pool *pool, struct segment *segment) {

@@ -50,13 +50,13 @@ struct record {
 static_assert(sizeof(struct record) == 24);
 
 struct segment {
-    uint64_t number;      /* position / SEGMENT_UNITS */
-    uint64_t first, last; /* stamps of the changes in it */
-    uint64_t owned_size;  /* bytes of blobs it owns */
-    uint32_t units;       /* used */
+    uint64_t number;     /* position / SEGMENT_UNITS */
+    uint64_t last;       /* the newest stamp of a change in it */
+    uint64_t owned_size; /* bytes of blobs it owns */
+    uint32_t units;      /* used */
     uint32_t records, tombstones, owned;
     uint16_t db; /* of all its records, or HISTORY_MIXED */
-    char unused[SEGMENT_HEADER - 50];
+    char unused[SEGMENT_HEADER - 42];
     unsigned char mem[SEGMENT_SIZE - SEGMENT_HEADER];
 };
 static_assert(sizeof(struct segment) == SEGMENT_SIZE);
@@ -133,3 +133,24 @@ struct record_view record_view(const struct record *record);
 size_t record_size(const struct record *record);
 /* Overwrites what the record remembers with zeros (HISTORY PURGE); lets go of its blob. */
 void record_wipe(struct history *history, uint64_t position);
+
+/* --- for snapshots --- */
+
+/* A copy of segment `number`, with references of its own to what it owns, for segment_free. false: it
+ * is not there. */
+MUST_USE bool history_copy(const struct history *history, uint64_t number, struct segment *out);
+/* Of an empty history: from now on HISTORY_LOST is a position whose record was dropped. */
+void history_begin_loading(struct history *history);
+#define HISTORY_LOST ((uint64_t)SEGMENT_UNITS)
+/* A record as it was in another history, its `prev` as it is in this one. */
+struct loaded_record {
+    struct record_view
+        view; /* with a blob: one reference, taken over; without: `bytes` fit in a record */
+    uint64_t prev, birth, hash;
+    uint16_t actor;
+    uint8_t db;
+    bool tombstone; /* it left one, of the key with that hash; SET and DELETE only */
+};
+/* Returns its position. `stamp`: no later than then its change was made. */
+uint64_t history_put_loaded(struct history *history, const struct loaded_record *record,
+                            uint64_t stamp);

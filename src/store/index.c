@@ -81,6 +81,19 @@ struct index *index_new(const struct siphash_key *seed, unsigned shard_bits, uns
     return index;
 }
 
+void index_reserve(struct index *index, uint64_t keys) {
+    assert(index->used == 0 && index->old == 0);
+    unsigned log2n = LOG2N_MIN;
+    while (log2n < LOG2N_MAX &&
+           ((uint64_t)INDEX_SLOTS << log2n) * index->grow_percent / 100 <= keys)
+        log2n++;
+    if (log2n <= (index->cur & 63)) return;
+    uint64_t small = index->cur;
+    index->cur = table_new(index, log2n);
+    atomic_fetch_sub_explicit(&index->table_size, table_bytes(small), memory_order_relaxed);
+    table_free(small);
+}
+
 static void entry_free(void *self, struct entry *entry) {
     (void)self;
     blob_unref(entry_blob(entry));

@@ -50,6 +50,8 @@ struct index {
 };
 
 struct index *index_new(const struct siphash_key *seed, unsigned shard_bits, unsigned shard);
+/* Makes room for so many keys in an empty index that nobody else has seen yet. */
+void index_reserve(struct index *index, uint64_t keys);
 /* Frees tables, entries and blobs at once: nobody may see them any more. */
 struct index *index_free(struct index *index); /* always NULL */
 

@@ -208,6 +208,7 @@ void retention_drop_pins(struct store *store) {
 }
 
 void retention_round(struct store *store) {
+    if (atomic_load_explicit(&store->loading, memory_order_acquire)) return;
     uint64_t budget = store_history_budget(store, NULL);
     uint64_t window = atomic_load_explicit(&store->history_window_ms, memory_order_relaxed);
     uint64_t now = store_clock(store);
@@ -259,6 +260,25 @@ static size_t pin_place(const struct store *store, struct bytes name) {
     return i;
 }
 
+/* The lock is held. false: there are too many already. */
+static bool pin_set(struct store *store, struct bytes name, uint64_t at) {
+    size_t place = pin_place(store, name);
+    if (place < store->pins_count && bytes_equal(store->pins[place].name, name)) {
+        store->pins[place].at = at;
+    } else if (store->pins_count == PINS_MAX) {
+        return false;
+    } else {
+        memmove(store->pins + place + 1, store->pins + place,
+                (store->pins_count - place) * sizeof *store->pins);
+        char *text = mem_new(name.len + 1);
+        memcpy(text, name.data, name.len);
+        store->pins[place] = (struct pin){ { text, name.len }, at };
+        store->pins_count++;
+    }
+    pins_changed(store);
+    return true;
+}
+
 enum status store_pin(struct store *store, const struct txn *txn, struct bytes name, uint64_t at,
                       struct problem *why) {
     if (at < past_horizon(store, txn))
@@ -270,23 +290,17 @@ enum status store_pin(struct store *store, const struct txn *txn, struct bytes n
                            "history takes %llu bytes of its %llu: raise history-memory first",
                            (unsigned long long)size, (unsigned long long)budget);
     pthread_mutex_lock(&store->pins_lock);
-    size_t place = pin_place(store, name);
-    enum status status = OK;
-    if (place < store->pins_count && bytes_equal(store->pins[place].name, name)) {
-        store->pins[place].at = at;
-    } else if (store->pins_count == PINS_MAX) {
-        status = problem_set(why, LIMIT, 0, "there are %d restore points already", PINS_MAX);
-    } else {
-        memmove(store->pins + place + 1, store->pins + place,
-                (store->pins_count - place) * sizeof *store->pins);
-        char *text = mem_new(name.len + 1);
-        memcpy(text, name.data, name.len);
-        store->pins[place] = (struct pin){ { text, name.len }, at };
-        store->pins_count++;
-    }
-    pins_changed(store);
+    bool set = pin_set(store, name, at);
     pthread_mutex_unlock(&store->pins_lock);
-    return status;
+    if (set) return OK;
+    return problem_set(why, LIMIT, 0, "there are %d restore points already", PINS_MAX);
+}
+
+void pins_put(struct store *store, struct bytes name, uint64_t at) {
+    assert(name.len <= PIN_NAME_MAX);
+    pthread_mutex_lock(&store->pins_lock);
+    (void)pin_set(store, name, at); /* FULL: it was within the same limit when it was written */
+    pthread_mutex_unlock(&store->pins_lock);
 }
 
 bool store_unpin(struct store *store, struct bytes name) {

@@ -78,6 +78,7 @@ struct store {
     /* Settings, read by every worker. */
     _Atomic bool history, lock_free_reads, active_expire;
     _Atomic bool gates_reads; /* replies wait for what they show: workers note what that is */
+    _Atomic bool loading;     /* nothing is dropped: the budget depends on what is not there yet */
     _Atomic uint64_t history_memory, history_window_ms, history_versions_max;
     _Atomic uint64_t resolution_ns, resolution_seen_ns; /* the present one, the largest ever */
     _Atomic(struct patterns *) exclude;
@@ -215,6 +216,7 @@ void expiry_init(struct shard *shard, int64_t now_ms);
 /* retention.c */
 void retention_round(struct store *store);
 void retention_drop_pins(struct store *store); /* all, loudly: nothing is kept any more */
+void pins_put(struct store *store, struct bytes name, uint64_t at); /* unasked: it was one before */
 uint64_t store_history_size(struct store *store, const struct txn *txn);
 uint64_t store_history_budget(struct store *store, const struct txn *txn);
 
@@ -224,5 +226,8 @@ struct actors *actors_free(struct actors *actors);
 /* Visits the pairs from the `from`-th on that are still known, in order; returns how many were ever met. */
 uint64_t actors_visit(struct store *store, uint64_t from,
                       void (*visit)(void *self, const struct actor_row *row), void *self);
+/* The same for at most `count` of them; returns where to go on, which at the end is how many were ever met. */
+uint64_t actors_visit_some(struct store *store, uint64_t from, uint64_t count,
+                           void (*visit)(void *self, const struct actor_row *row), void *self);
 /* Puts one in at its old place. Rows come in order. */
 void actors_put(struct store *store, const struct actor_row *row);

@@ -74,12 +74,17 @@ static void follow_clock(struct store *store) {
 void worker_tick(struct worker *worker) {
     uint64_t now = store_clock(worker->store);
     if (now > worker->now_ns) worker->now_ns = now;
+    worker->now_ms = worker->time_stands ? 0 : (int64_t)(worker->now_ns / 1000000);
+}
+void worker_stop_time(struct worker *worker) {
+    worker->time_stands = true;
+    worker->now_ms = 0;
 }
 uint64_t worker_now_ns(const struct worker *worker) {
     return worker->now_ns;
 }
 int64_t worker_now_ms(const struct worker *worker) {
-    return (int64_t)(worker->now_ns / 1000000);
+    return worker->now_ms;
 }
 uint64_t worker_take_seen(struct worker *worker) {
     uint64_t seen = worker->seen;

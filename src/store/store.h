@@ -60,6 +60,8 @@ uint64_t worker_take_seen(struct worker *worker);
 /* Reads the clock: once after each round of reading sockets. All stamps until the next call are of
  * this instant or just after it. */
 void worker_tick(struct worker *worker);
+/* For this worker no key's time is over any more: it does what was done before. */
+void worker_stop_time(struct worker *worker);
 uint64_t worker_now_ns(const struct worker *worker);
 int64_t worker_now_ms(const struct worker *worker);
 /* Brackets a batch: between them values read without a lock stay where they are. Nothing blocks

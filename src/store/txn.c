@@ -40,7 +40,7 @@ static void begin(struct txn *txn, struct worker *worker, struct arena *arena, u
     if (stamp <= last) stamp = last + 1;
     txn->stamp = stamp;
     txn->at = 0;
-    txn->now_ms = (int64_t)(worker->now_ns / 1000000);
+    txn->now_ms = worker->now_ms;
     txn->pruned_before = 0;
     txn->event = NULL;
     txn->actor = ACTOR_UNKNOWN;

@@ -1,0 +1,126 @@
+/* process.c: the server's core in the simulated world, wired as pulsedb's main does it: settings, store,
+ * log and commands. There is one thread, which calls in turn what are threads there. */
+#include "base/env.h"
+#include "base/log.h"
+#include "sim.h"
+#include "store/store.h"
+
+enum { WORKERS = 4 };
+
+bool process_runs(const struct sim *sim) {
+    return sim->process.worker != NULL;
+}
+
+static struct persist_settings settings_of(const struct sim *sim) {
+    return (struct persist_settings){
+        .appendonly = true,
+        .fsync = sim->fsync,
+        .history_persist = sim->character.history_persist,
+        .snapshot_log_bytes = sim->character.snapshot_log_bytes,
+    };
+}
+
+static bool appendfsync_changed(void *self, enum setting_id id, struct problem *why) {
+    (void)id;
+    (void)why;
+    struct sim *sim = self;
+    sim->fsync = (enum persist_fsync)setting_int(sim->process.pulse.settings, appendfsync);
+    struct persist_settings settings = settings_of(sim);
+    persist_configure(sim->process.pulse.persist, &settings);
+    return true;
+}
+
+/* As server_log_moved: commands that write ask the gate. */
+static void log_moved(void *self) {
+    struct pulse *pulse = self;
+    const char *refusal = persist_refusal(pulse->persist);
+    atomic_store(&pulse->refusal, refusal);
+    atomic_store(&pulse->gates, refusal ? PULSE_REFUSING : 0);
+}
+
+static enum status recover(struct sim *sim, struct problem *why) {
+    struct pulse *pulse = &sim->process.pulse;
+    struct persist_options options = {
+        .env = sim->env,
+        .log = pulse->log,
+        .dir = "data",
+        .segment_size = sim->character.segment_size,
+        .moved = log_moved,
+        .self = pulse,
+    };
+    unsigned shards = sim->character.shards;
+    struct siphash_key seed;
+    env_random(sim->env, &seed, sizeof seed);
+    pulse->persist = persist_new(&options, &shards, &seed, why);
+    if (!pulse->persist) return why->status;
+    pulse->store = store_new(&(struct store_options){ .env = sim->env,
+                                                      .shards = shards,
+                                                      .databases = DBS,
+                                                      .workers_max = WORKERS,
+                                                      .seed = &seed });
+    struct persist_settings settings = settings_of(sim);
+    return persist_recover(pulse->persist, pulse->store, &settings, why);
+}
+
+/* From the newest to the oldest; takes a half-built process too. */
+static void unmake(struct sim *sim) {
+    struct process *process = &sim->process;
+    struct pulse *pulse = &process->pulse;
+    process->batch = batch_free(process->batch);
+    if (process->worker) process->worker = worker_free(process->worker);
+    pulse->persist = persist_free(pulse->persist);
+    pulse->store = store_free(pulse->store);
+    pulse->sessions = sessions_free(pulse->sessions);
+    pulse->settings = settings_free(pulse->settings);
+    pulse->log = log_free(pulse->log);
+}
+
+static struct bytes fsync_word(enum persist_fsync fsync) {
+    return fsync == PERSIST_ALWAYS ? BYTES("always")
+           : fsync == PERSIST_NO   ? BYTES("no")
+                                   : BYTES("everysec");
+}
+
+enum status process_start(struct sim *sim, struct problem *why) {
+    struct process *process = &sim->process;
+    *process = (struct process){};
+    struct pulse *pulse = &process->pulse;
+    pulse->env = sim->env;
+    pulse->log = log_new(sim->env);
+    log_configure(pulse->log, sim->verbose ? LOG_DEBUG : LOG_NOTHING, LOG_FORMAT_LOGFMT,
+                  LOG_TIME_ISO8601);
+    pulse->settings = settings_new();
+    enum status status =
+        settings_set(pulse->settings, SETTING_ID_appendfsync, fsync_word(sim->fsync), why);
+    settings_on_change(pulse->settings, SETTING_ID_appendfsync, appendfsync_changed, sim);
+    pulse->sessions = sessions_new();
+    pulse->commands = sim->commands;
+    pulse->started_ms = (int64_t)(env_realtime_ns(sim->env) / 1'000'000);
+    if (status == OK) status = recover(sim, why);
+    if (status != OK) {
+        unmake(sim);
+        return status;
+    }
+    process->worker = worker_new(pulse->store);
+    process->batch = batch_new(pulse, process->worker);
+    clients_connect(sim);
+    return OK;
+}
+
+void process_kill(struct sim *sim) {
+    env_sim_power(sim->env, false);
+    if (process_runs(sim)) clients_leave(sim);
+    unmake(sim);
+    env_sim_power(sim->env, true);
+}
+
+enum status process_stop(struct sim *sim, struct problem *why) {
+    enum status status = persist_stop(sim->process.pulse.persist, true, why);
+    if (status != OK) {
+        process_kill(sim);
+        return status;
+    }
+    clients_leave(sim);
+    unmake(sim);
+    return OK;
+}

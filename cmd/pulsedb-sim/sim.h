@@ -1,0 +1,134 @@
+/* sim.h: a whole life of a database in a world that means it ill, from one seed.
+ *
+ *     life.c      what happens: time passes, commands, weather, crashes, starts
+ *       │
+ *       ├── client.c     clients: commands, their answers, when those may leave
+ *       ├── process.c    the server's core, wired: store, log, commands; one thread
+ *       ├── check.c      after a start: is what is there what must be there?
+ *       └── model.c      what must be there
+ *
+ * Nothing here takes time or chance from elsewhere than the seed: the same seed is the same run, bit for
+ * bit. Single-threaded.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "command/batch.h"
+#include "command/pulse.h"
+#include "log/persist.h"
+#include "model.h"
+#include "proto/out.h"
+
+enum {
+    CLIENTS = 5,
+    WAITING_MAX = 64, /* answers of one client that have not left */
+    TRACE_LINES = 40,
+    TRACE_TEXT = 160,
+};
+
+/* What a world is like from start to end; drawn from the seed. */
+struct character {
+    unsigned shards;
+    uint64_t segment_size, snapshot_log_bytes;
+    bool history_persist;
+    bool crashes, errors, clock_steps, bit_rot;
+};
+
+/* The server. What is NULL is not there: it has died, or not been born. */
+struct process {
+    struct pulse pulse;
+    struct worker *worker;
+    struct batch *batch;
+};
+
+/* An answer that waits for what it shows to be safe. */
+struct waiting {
+    uint64_t gate;
+    uint32_t made;  /* the commit it acknowledges; 0: none */
+    uint32_t shown; /* the newest commit that can be seen in it */
+};
+
+struct client {
+    struct sim *sim;
+    struct session session;
+    struct reply reply;
+    struct out out;
+    uint32_t number, db;
+    uint64_t gate;
+    struct waiting waiting[WAITING_MAX];
+    size_t waiting_count;
+};
+
+/* What must survive, as commits. */
+struct promises {
+    uint32_t kill;    /* whatever has been acknowledged: survives the process */
+    uint32_t durable; /* survives a power cut */
+    struct {
+        uint32_t commit;
+        uint64_t at_ns;
+    } second[4096]; /* acknowledged under everysec, not a second ago: ascending in both */
+    size_t second_from, second_count;
+};
+
+struct tally {
+    uint64_t commands, commits, starts, cuts, kills, restarts, failed_starts, refusals, lost, past;
+};
+
+struct sim {
+    uint64_t seed, chance;
+    uint32_t step, steps;
+    bool verbose;
+    struct character character;
+    struct env *env;
+    struct commands *commands;
+    struct process process;
+    struct model model;
+    struct client clients[CLIENTS], nobody;
+    struct promises promises;
+    enum persist_fsync fsync;
+    uint64_t words;         /* texts made so far: no two are the same */
+    uint64_t calm_since_ns; /* nothing has gone wrong since then; 0: it does now */
+    uint64_t digest;
+    struct tally tally;
+    struct arena arena; /* of one round */
+    char trace[TRACE_LINES][TRACE_TEXT];
+    size_t traced;
+};
+
+/* chance */
+uint64_t below(struct sim *sim, uint64_t limit);
+bool one_in(struct sim *sim, uint64_t n);
+
+/* main.c */
+PRINTF(2, 3) void trace(struct sim *sim, const char *format, ...);
+/* Says what is wrong with this seed, and ends the program. */
+PRINTF(2, 3) _Noreturn void sim_fail(struct sim *sim, const char *format, ...);
+/* What was answered or found becomes part of the run's digest. */
+void digest(struct sim *sim, struct bytes bytes);
+
+/* life.c */
+void sim_run(struct sim *sim);
+
+/* process.c */
+enum status process_start(struct sim *sim, struct problem *why);
+void process_kill(struct sim *sim); /* it does nothing more from now on; what it wrote stays */
+/* In order. Not OK: the disk would not, and it was killed. */
+enum status process_stop(struct sim *sim, struct problem *why);
+bool process_runs(const struct sim *sim);
+
+/* client.c */
+void clients_connect(struct sim *sim);
+void clients_leave(struct sim *sim);
+void clients_round(struct sim *sim); /* some commands, all in one batch */
+void clients_hear(struct sim *sim);  /* answers that may leave do */
+bool clients_wait(const struct sim *sim);
+/* One command of nobody's; the answer lies in the arena. */
+struct bytes ask(struct sim *sim, uint32_t db, size_t count, const struct bytes *words);
+
+void promises_start(struct sim *sim); /* the second is one in which the server runs */
+void promises_ripen(struct sim *sim); /* what was acknowledged a second ago is durable now */
+
+/* check.c: the recovered state is the model's after some commit from `least` on; the model is cut there. */
+void check_recovered(struct sim *sim, uint32_t least);
+void check_present(struct sim *sim); /* it is the model's after the last commit */
+void check_past(struct sim *sim, unsigned questions);

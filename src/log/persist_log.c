@@ -1,0 +1,325 @@
+/* persist_log.c: from redo buffers to a durable log: writing, syncing, and what follows when either fails. */
+#include <errno.h>
+#include <string.h>
+
+#include "log/persist_inside.h"
+
+enum {
+    NS_PER_MS = 1000 * 1000,
+    TICK_NS = 100 * NS_PER_MS, /* the longest that the log thread sleeps */
+    RETRY_NS = 200 * NS_PER_MS,
+    RULES_NS = 100 * NS_PER_MS,
+    /* everysec: what is acknowledged is durable within a second. A write waits at most for one sync to
+     * end and for another, so the period is what is left of WINDOW_NS after two. */
+    WINDOW_NS = 900 * NS_PER_MS,
+    SLOW_NS = 400 * NS_PER_MS, /* a sync that takes longer: replies wait for it */
+    PREPARE_BYTES = 256 * 1024,
+};
+
+static uint64_t monotonic(struct persist *persist) {
+    return env_monotonic_ns(persist->env);
+}
+
+static uint64_t load(const _Atomic uint64_t *word) {
+    return atomic_load_explicit(word, memory_order_acquire);
+}
+
+static enum persist_fsync mode(const struct persist *persist) {
+    return (enum persist_fsync)atomic_load_explicit(&persist->fsync, memory_order_relaxed);
+}
+
+enum persist_state persist_state(const struct persist *persist) {
+    return (enum persist_state)atomic_load_explicit(&persist->state, memory_order_acquire);
+}
+
+static void tell(struct persist *persist) {
+    if (persist->options.moved) persist->options.moved(persist->options.self);
+}
+
+void persist_set_state(struct persist *persist, enum persist_state state, int error) {
+    enum persist_state before = persist_state(persist);
+    atomic_store_explicit(&persist->error, error, memory_order_relaxed);
+    atomic_store_explicit(&persist->state, state, memory_order_release);
+    if (before != state) tell(persist);
+}
+
+const char *persist_refusal(const struct persist *persist) {
+    enum persist_state state = persist_state(persist);
+    if (state != PERSIST_REFUSING && state != PERSIST_BROKEN) return NULL;
+    if (atomic_load_explicit(&persist->error, memory_order_relaxed) == ENOSPC)
+        return "MISCONF Errors writing to the log: No space left on device. Reads go on; writes "
+               "come back by themselves once there is space";
+    return "MISCONF Errors writing to the log: Input/output error. Reads go on; writes come back "
+           "by themselves once the disk takes them";
+}
+
+/* --- what may be answered --- */
+
+uint64_t persist_acked(const struct persist *persist) {
+    return load(&persist->acked_cut);
+}
+
+bool persist_gates_reads(const struct persist *persist) {
+    return mode(persist) == PERSIST_ALWAYS && persist_state(persist) != PERSIST_OFF;
+}
+
+/* Whether answers wait for the disk: always, or because it is too slow for the second. */
+static bool waits(struct persist *persist) {
+    if (mode(persist) == PERSIST_ALWAYS) return true;
+    if (mode(persist) == PERSIST_NO) return false;
+    if (atomic_load_explicit(&persist->slow, memory_order_relaxed)) return true;
+    uint64_t began = load(&persist->sync_began_ns);
+    return began && monotonic(persist) - began > SLOW_NS;
+}
+
+void persist_ack(struct persist *persist) {
+    if (persist_state(persist) == PERSIST_OFF) return; /* whoever asks is told yes */
+    uint64_t cut = load(waits(persist) ? &persist->synced_cut : &persist->written_cut);
+    if (cut > load(&persist->acked_cut)) persist_raise(&persist->acked_cut, cut);
+}
+
+/* --- writing --- */
+
+static void note_write(struct persist *persist, bool ok, const struct problem *why) {
+    pthread_mutex_lock(&persist->lock);
+    persist->info.last_write_ok = ok;
+    if (!ok) persist->info.write_errors++;
+    pthread_mutex_unlock(&persist->lock);
+    if (!ok && persist_state(persist) == PERSIST_LOGGING)
+        log_line(persist->log, LOG_WARNING,
+                 "The log cannot be written: writes are refused until it can, reads go on",
+                 LOG_S("error", why->text));
+}
+
+static bool append(struct persist *persist, struct problem *why) {
+    const struct redo_batch *batch = &persist->batch;
+    struct journal_batch frame = { .seq = persist->next_seq,
+                                   .cut = batch->cut,
+                                   .synced = persist->synced_frame_cut,
+                                   .blocks = batch->blocks,
+                                   .bytes = buffer_bytes(&batch->bytes) };
+    if (journal_append(persist->journal, &frame, why) != OK) return false;
+    persist->next_seq++;
+    persist->frame_cut = batch->cut;
+    if (batch->last > persist->log_last) persist->log_last = batch->last;
+    atomic_fetch_add_explicit(&persist->appended, batch->bytes.len, memory_order_relaxed);
+    return true;
+}
+
+/* A batch that was taken is written, or stays pending: it is the only copy of its order. */
+static bool write_batch(struct persist *persist) {
+    struct problem why = { .status = OK };
+    if (!append(persist, &why)) {
+        persist->pending = true;
+        note_write(persist, false, &why);
+        enum persist_state state = persist_state(persist);
+        if (state == PERSIST_LOGGING || state == PERSIST_REFUSING)
+            persist_set_state(persist, why.status == STOPPED ? PERSIST_BROKEN : PERSIST_REFUSING,
+                              why.error);
+        return false;
+    }
+    if (persist->pending) note_write(persist, true, &why);
+    persist->pending = false;
+    persist_raise(&persist->written_cut, persist->batch.cut);
+    return true;
+}
+
+bool persist_write(struct persist *persist, uint64_t at_least) {
+    if (persist->pending && !write_batch(persist)) return false;
+    redo_take(persist->store, at_least, &persist->batch);
+    /* Nothing new, and nothing that waits for a later cut in the log: the cut moves on by itself. */
+    uint64_t needed = persist->log_last > at_least ? persist->log_last : at_least;
+    if (persist->batch.blocks == 0 && needed <= persist->frame_cut) {
+        persist_raise(&persist->written_cut, persist->batch.cut);
+        return true;
+    }
+    return write_batch(persist);
+}
+
+static void wake(struct persist *persist) {
+    pthread_mutex_lock(&persist->lock);
+    if (persist->log_asleep) pthread_cond_signal(&persist->bell);
+    pthread_mutex_unlock(&persist->lock);
+}
+
+void persist_flush(struct persist *persist, uint64_t stamp) {
+    if (stamp <= load(&persist->acked_cut)) return;
+    if (persist_state(persist) == PERSIST_OFF) {
+        persist_raise(&persist->acked_cut, stamp);
+        return;
+    }
+    if (stamp > load(&persist->written_cut) && mode(persist) != PERSIST_ALWAYS) {
+        pthread_mutex_lock(&persist->append);
+        if (persist_state(persist) == PERSIST_LOGGING && stamp > load(&persist->written_cut))
+            (void)!persist_write(persist, stamp); /* a failure shows in the state */
+        pthread_mutex_unlock(&persist->append);
+    }
+    persist_ack(persist);
+    if (stamp <= load(&persist->acked_cut)) return;
+    persist_raise(&persist->wanted, stamp);
+    wake(persist);
+}
+
+/* --- syncing --- */
+
+static void note_sync(struct persist *persist, uint64_t took_ns, bool ok) {
+    atomic_store_explicit(&persist->slow, took_ns > SLOW_NS, memory_order_relaxed);
+    pthread_mutex_lock(&persist->lock);
+    struct persist_info *info = &persist->info;
+    info->syncs++;
+    info->sync_errors += !ok;
+    info->sync_ms_last = took_ns / NS_PER_MS;
+    if (info->sync_ms_last > info->sync_ms_max) info->sync_ms_max = info->sync_ms_last;
+    pthread_mutex_unlock(&persist->lock);
+}
+
+bool persist_sync(struct persist *persist) {
+    struct problem why = { .status = OK };
+    pthread_mutex_lock(&persist->sync);
+    pthread_mutex_lock(&persist->append);
+    uint64_t cut = load(&persist->written_cut), frame_cut = persist->frame_cut, acked;
+    bool dirty = persist->synced_frame_cut != frame_cut;
+    pthread_mutex_unlock(&persist->append);
+    bool ok = true;
+    if (dirty) {
+        uint64_t began = monotonic(persist);
+        atomic_store_explicit(&persist->sync_began_ns, began ? began : 1, memory_order_release);
+        ok = journal_sync(persist->journal, &acked, &why) == OK;
+        atomic_store_explicit(&persist->sync_began_ns, 0, memory_order_release);
+        note_sync(persist, monotonic(persist) - began, ok);
+    }
+    if (ok) {
+        pthread_mutex_lock(&persist->append);
+        if (frame_cut > persist->synced_frame_cut) persist->synced_frame_cut = frame_cut;
+        pthread_mutex_unlock(&persist->append);
+        persist_raise(&persist->synced_cut, cut);
+    } else if (persist_state(persist) != PERSIST_BROKEN) {
+        log_line(persist->log, LOG_WARNING,
+                 "The log could not be made durable: what the disk holds of it is not known any "
+                 "more. Writes "
+                 "are refused, reads go on; a new log and a new snapshot from memory follow",
+                 LOG_S("error", why.text));
+        persist_set_state(persist, PERSIST_BROKEN, why.error);
+    }
+    pthread_mutex_unlock(&persist->sync);
+    return ok;
+}
+
+/* --- the log thread --- */
+
+static bool write_all(struct persist *persist) {
+    pthread_mutex_lock(&persist->append);
+    bool ok = persist_write(persist, load(&persist->wanted));
+    pthread_mutex_unlock(&persist->append);
+    return ok;
+}
+
+/* When the next sync has to begin so that the second holds. */
+static uint64_t period(struct persist *persist) {
+    pthread_mutex_lock(&persist->lock);
+    uint64_t took = persist->info.sync_ms_last * NS_PER_MS;
+    pthread_mutex_unlock(&persist->lock);
+    return 2 * took < WINDOW_NS ? WINDOW_NS - took : 0;
+}
+
+static void write_and_sync(struct persist *persist, uint64_t now) {
+    persist->next_sync_ns = now + period(persist);
+    if (write_all(persist) && persist_sync(persist)) persist_ack(persist);
+    tell(persist);
+}
+
+static bool is_wanted(struct persist *persist) {
+    return load(&persist->wanted) > load(&persist->acked_cut);
+}
+
+static void round_logging(struct persist *persist, uint64_t now) {
+    switch (mode(persist)) {
+    case PERSIST_ALWAYS:
+    case PERSIST_EVERYSEC:
+        if (is_wanted(persist) || now >= persist->next_sync_ns) write_and_sync(persist, now);
+        return;
+    case PERSIST_NO:
+        if (now < persist->next_sync_ns && !is_wanted(persist)) return;
+        persist->next_sync_ns = now + WINDOW_NS;
+        if (write_all(persist)) persist_ack(persist);
+        tell(persist);
+        return;
+    }
+}
+
+/* The same write again: it was refused, so nothing of it counts; nothing was lost by it either. */
+static void round_refusing(struct persist *persist, uint64_t now) {
+    if (now < persist->retry_ns) return;
+    persist->retry_ns = now + RETRY_NS;
+    struct problem why;
+    (void)journal_prepare(persist->journal, &why); /* append will say what is wrong */
+    if (!write_all(persist) || !persist_sync(persist)) return;
+    log_write(persist->log, LOG_NOTICE, "The log can be written again: writes are taken", NULL, 0);
+    persist_set_state(persist, PERSIST_LOGGING, 0);
+    persist_ack(persist);
+    tell(persist);
+}
+
+static void prepare(struct persist *persist) {
+    struct problem why;
+    if (load(&persist->appended) < PREPARE_BYTES) return;
+    atomic_store_explicit(&persist->appended, 0, memory_order_relaxed);
+    (void)journal_prepare(persist->journal, &why); /* else append will say so when it has no room */
+}
+
+/* While a snapshot makes a log of its own: what is recorded must not pile up in memory. */
+static void write_if_recording(struct persist *persist) {
+    pthread_mutex_lock(&persist->append);
+    if (persist->recording) (void)!persist_write(persist, 0); /* the snapshot's end will say */
+    pthread_mutex_unlock(&persist->append);
+    prepare(persist);
+}
+
+uint64_t persist_log_round(struct persist *persist) {
+    uint64_t now = monotonic(persist);
+    switch (persist_state(persist)) {
+    case PERSIST_RECOVERING: break;
+    case PERSIST_OFF: write_if_recording(persist); break;
+    case PERSIST_LOGGING:
+        round_logging(persist, now);
+        if (persist_state(persist) == PERSIST_LOGGING) prepare(persist);
+        break;
+    case PERSIST_REFUSING: round_refusing(persist, now); break;
+    case PERSIST_BROKEN:
+        write_if_recording(persist);
+        if (now < persist->retry_ns) break;
+        persist->retry_ns = now + RETRY_NS;
+        (void)persist_ask(persist, JOB_HEAL, PERSIST_BY_HEALING);
+        break;
+    }
+    if (now >= persist->rules_ns) {
+        persist->rules_ns = now + RULES_NS;
+        persist_apply_rules(persist);
+    }
+    if (persist_state(persist) == PERSIST_LOGGING && is_wanted(persist)) return 0;
+    uint64_t next = now + TICK_NS;
+    return persist_state(persist) == PERSIST_LOGGING && persist->next_sync_ns < next
+               ? persist->next_sync_ns
+               : next;
+}
+
+void *persist_log_run(void *self) {
+    struct persist *persist = self;
+    pthread_mutex_lock(&persist->lock);
+    while (!persist->stop) {
+        pthread_mutex_unlock(&persist->lock);
+        uint64_t next = persist_log_round(persist);
+        pthread_mutex_lock(&persist->lock);
+        /* Whoever wants more from here on takes the lock and sees that we sleep. */
+        uint64_t now = monotonic(persist);
+        bool wanted = persist_state(persist) == PERSIST_LOGGING && is_wanted(persist);
+        if (persist->stop || wanted || next <= now) continue;
+        persist->log_asleep = true;
+        struct timespec until = { .tv_sec = (time_t)(next / 1000000000),
+                                  .tv_nsec = (long)(next % 1000000000) };
+        pthread_cond_timedwait(&persist->bell, &persist->lock, &until);
+        persist->log_asleep = false;
+    }
+    pthread_mutex_unlock(&persist->lock);
+    return NULL;
+}
