@@ -10,6 +10,8 @@ from resp import ReplyError
 
 # (command, field): why. A field is arity, flags, first_last_step, categories, tips or key_specs.
 EXCEPTIONS = {
+    ("save", "arity"): "SAVE RDB file writes a file that Redis reads",
+    ("restore-asking", "flags"): "no cluster, so nobody is asking",
 }
 
 # A call, and why its keys differ from Redis'; None where they may not.

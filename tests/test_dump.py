@@ -132,7 +132,8 @@ def test_options_are_read_as_redis_reads_them(both, redis_ref):
     calls = [["k", 0, good, *words] for words in (
         ["IDLETIME", 5], ["FREQ", 5], ["IDLETIME", 5, "IDLETIME", 6], ["FREQ", 0, "FREQ", 255, "REPLACE"],
         ["IDLETIME", -1], ["FREQ", -1], ["FREQ", 256], ["IDLETIME", "x"], ["FREQ", "x"], ["IDLETIME"], ["FREQ"],
-        ["IDLETIME", 5, "FREQ", 5], ["FREQ", 5, "IDLETIME", 5], ["REPLACE", "REPLACE"], ["ABSTTL"], ["NOSUCH"], ["1"])]
+        ["IDLETIME", 5, "FREQ", 5], ["FREQ", 5, "IDLETIME", 5], ["REPLACE", "REPLACE"], ["ABSTTL"],
+        ["NOSUCH"], ["1"])]
     calls += [["k", ttl, good, "REPLACE"] for ttl in (0, 1000, -1, "x", "", "1.5", "9223372036854775808")]
     calls += [["k", 0, bad, "REPLACE"] for bad in ("", "x", good[:-1], good + b"x", payload(b""), payload(b"\0"),
                                                     payload(b"\0\1v", 99), payload(b"\xfe\0"))]
@@ -166,7 +167,8 @@ def test_every_flipped_bit_is_refused_and_changes_nothing(both, redis_ref):
 def test_a_value_that_lies_is_refused(both):
     # The first of them Redis takes: it reads on into what is the payload's end.
     for body in (b"\0\2v", b"\0\x80\xff\xff\xff\xff", b"\0\x81" + b"\xff" * 8,
-                 b"\0\xc3\x01\x80\x1f\xff\xff\xff\0", b"\0\xc3\0\x01", b"\0\xc4\0", b"\0\xc3\x05\x1e\0z\xe0\x15\0", b"\0\1vv", b"\x08", b"\xff"):
+                 b"\0\xc3\x01\x80\x1f\xff\xff\xff\0", b"\0\xc3\0\x01", b"\0\xc4\0", b"\0\xc3\x05\x1e\0z\xe0\x15\0",
+                 b"\0\1vv", b"\x08", b"\xff"):
         assert both.try_call("RESTORE", "k", 0, payload(body)) == BAD, body
     assert both.call("EXISTS", "k") == 0
     assert both.call("RESTORE", "k", 0, payload(b"\0\xc3\x05\x1e\0z\xe0\x14\0")) == "OK"

@@ -22,6 +22,7 @@ struct finding {
 
 struct image {
     struct finding keys[DBS][KEYS];
+    uint64_t now_ns;
     int64_t now_ms;
 };
 
@@ -65,6 +66,7 @@ static uint64_t count_keys(struct sim *sim, uint32_t db) {
 }
 
 static void look(struct sim *sim, struct image *image) {
+    image->now_ns = worker_now_ns(sim->process.worker);
     image->now_ms = worker_now_ms(sim->process.worker);
     for (uint32_t db = 0; db < DBS; db++) {
         uint64_t exist = 0, keys = count_keys(sim, db);
@@ -93,9 +95,12 @@ static const char *difference(const struct sim *sim, const struct image *image, 
         return state->birth == 0 || found->stamp == birth ? NULL : "has another stamp";
     }
     const struct version *last = model_last(model, db, key, commit);
-    if (!last || last->exists || last->birth == 0 || found->stamp == 0) return NULL;
-    if (!sim->character.history_persist) return NULL; /* it may not be known any more */
-    return found->stamp == model->commits[last->birth].stamp ? NULL : "was deleted at another time";
+    if (!last || last->birth == 0) return NULL;
+    if (!sim->character.history_persist) return NULL; /* since when may not be known any more */
+    uint64_t since = model->commits[last->birth].stamp,
+             over = (uint64_t)last->expire_ms * 1'000'000;
+    if (last->exists && over > since) since = over;
+    return found->stamp == since ? NULL : "is not there since another time";
 }
 
 static unsigned differences(const struct sim *sim, const struct image *image, uint32_t commit) {
@@ -163,7 +168,7 @@ void check_recovered(struct sim *sim, uint32_t least) {
     trace(sim, "recovered commit %u of %u, at least %u was promised", commit, last, least);
     sim->tally.lost += last - commit;
     model_cut(&sim->model, commit);
-    if (!sim->character.history_persist) sim->model.known_from = sim->model.commits[commit].stamp;
+    if (!sim->character.history_persist) sim->model.known_from = image.now_ns;
     arena_clear(&sim->arena);
 }
 

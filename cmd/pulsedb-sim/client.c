@@ -385,36 +385,45 @@ static void raise_to(uint32_t *commit, uint32_t to) {
     if (to > *commit) *commit = to;
 }
 
+static void promise_in_a_second(struct sim *sim, uint32_t commit) {
+    struct promises *promises = &sim->promises;
+    size_t count = promises->second_count, cap = COUNT_OF(promises->second);
+    if (count > 0 && promises->second[count - 1].commit >= commit) return;
+    if (count == cap) sim_fail(sim, "%zu answers in a second", cap);
+    promises->second[promises->second_count++] =
+        (typeof(promises->second[0])){ commit, sim->lived_ns };
+}
+
 static void promise(struct sim *sim, const struct waiting *waiting) {
     struct promises *promises = &sim->promises;
     raise_to(&promises->kill, waiting->made);
     if (sim->fsync == PERSIST_ALWAYS) {
-        raise_to(&promises->durable, waiting->made);
-        raise_to(&promises->durable, waiting->shown);
-        raise_to(&promises->kill, waiting->shown);
+        if (waiting->made > promises->weak) raise_to(&promises->durable, waiting->made);
+        if (waiting->shown > promises->weak) raise_to(&promises->durable, waiting->shown);
+        if (waiting->shown > promises->weak) raise_to(&promises->kill, waiting->shown);
     } else if (sim->fsync == PERSIST_EVERYSEC && waiting->made > 0) {
-        size_t count = promises->second_count, cap = COUNT_OF(promises->second);
-        if (count > 0 && promises->second[count - 1].commit >= waiting->made) return;
-        if (count == cap) sim_fail(sim, "%zu answers in a second", cap);
-        promises->second[promises->second_count++] =
-            (typeof(promises->second[0])){ waiting->made, env_monotonic_ns(sim->env) };
+        promise_in_a_second(sim, waiting->made);
     }
 }
 
-void promises_start(struct sim *sim) {
-    for (size_t i = 0; i < sim->promises.second_count; i++)
-        sim->promises.second[i].at_ns = env_monotonic_ns(sim->env);
+void promises_fsync(struct sim *sim, enum persist_fsync fsync) {
+    if (fsync == PERSIST_ALWAYS && sim->fsync != PERSIST_ALWAYS)
+        sim->promises.weak = sim->model.count - 1;
+    if (fsync == PERSIST_NO) {
+        promises_ripen(sim);
+        sim->promises.second_count = 0;
+    }
+    sim->fsync = fsync;
 }
 
 void promises_ripen(struct sim *sim) {
     struct promises *promises = &sim->promises;
-    uint64_t now = env_monotonic_ns(sim->env);
     /* What a disk has lost is there again when that is healed. */
-    if (persist_state(sim->process.pulse.persist) == PERSIST_BROKEN) promises_start(sim);
-    if (sim->fsync == PERSIST_NO) promises->second_count = 0; /* nothing was promised */
+    bool broken = persist_state(sim->process.pulse.persist) == PERSIST_BROKEN;
     size_t ripe = 0;
     for (size_t i = 0; i < promises->second_count; i++) {
-        if (now - promises->second[i].at_ns < SECOND_NS) break;
+        if (broken) promises->second[i].at_ns = sim->lived_ns;
+        if (sim->lived_ns - promises->second[i].at_ns < SECOND_NS) continue;
         raise_to(&promises->durable, promises->second[i].commit);
         ripe = i + 1;
     }

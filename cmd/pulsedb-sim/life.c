@@ -111,6 +111,7 @@ static void recovered(struct sim *sim, const struct ending *ending) {
     uint32_t last = sim->model.count - 1;
     sim->promises.kill = last;
     if (ending->cut || ending->whole) sim->promises.durable = last;
+    sim->promises.weak = 0; /* all that it found it has made durable, if that is what is asked */
 }
 
 static void start(struct sim *sim, struct ending ending) {
@@ -124,6 +125,7 @@ static void start(struct sim *sim, struct ending ending) {
         enum status status = process_start(sim, &why);
         sim->tally.starts++;
         bool died = !env_sim_has_power(sim->env);
+        if (sim->verbose && !died) show_disk(sim);
         trace(sim, "-- start: %s%s%s", status == OK ? "OK" : why.text, died ? ", died" : "",
               doomed ? " (doomed)" : "");
         if (!died) {
@@ -140,7 +142,7 @@ static void start(struct sim *sim, struct ending ending) {
         else
             process_kill(sim);
     }
-    promises_start(sim);
+    if (sim->fsync == PERSIST_NO) sim->promises.second_count = 0; /* nobody syncs them */
     recovered(sim, &ending);
 }
 
@@ -160,11 +162,13 @@ static void end(struct sim *sim) {
     } else {
         ending.whole = process_stop(sim, &why) == OK;
         sim->tally.restarts++;
-        trace(sim, "-- stopped in order: %s", ending.whole ? "OK" : why.text);
         bool died = !env_sim_has_power(sim->env);
+        trace(sim, "-- stopped in order: %s%s", ending.whole ? "OK" : why.text,
+              died ? ", died" : "");
         env_sim_power(sim->env, true);
         if (died || one_in(sim, 3)) cut_power(sim, &ending);
     }
+    if (sim->verbose) show_disk(sim);
     if (one_in(sim, 2)) env_sim_advance(sim->env, below(sim, 3'000) * MS);
     start(sim, ending);
 }
@@ -189,38 +193,45 @@ static void check_health(struct sim *sim) {
     if (clients_wait(sim)) sim_fail(sim, "the disk is well for a minute, and answers wait");
 }
 
+/* A command to the whole server, by nobody of the clients; whether it was well. */
+static bool order(struct sim *sim, size_t count, const struct bytes *words) {
+    struct bytes reply = ask(sim, 0, count, words);
+    trace(sim, "-- %.*s%s%.*s: %.*s", (int)words[0].len, words[0].data, count > 1 ? " ... " : "",
+          count > 1 ? (int)words[count - 1].len : 0, words[count - 1].data,
+          (int)(reply.len > 2 ? reply.len - 2 : 0), reply.data);
+    bool ok = reply.len > 0 && reply.data[0] == '+';
+    arena_clear(&sim->arena);
+    return ok;
+}
+
 static void save(struct sim *sim) {
-    struct persist *persist = sim->process.pulse.persist;
     if (!one_in(sim, 40)) return;
-    if (!one_in(sim, 4)) {
-        bool began =
-            persist_snapshot(persist, one_in(sim, 2) ? PERSIST_BY_COMMAND : PERSIST_BY_REWRITE);
-        trace(sim, "-- snapshot %s", began ? "begins" : "is under way");
-        return;
-    }
-    struct problem why = {};
-    enum status status = persist_save(persist, &why);
-    trace(sim, "-- save: %s", status == OK ? "OK" : why.text);
-    if (status != OK || !env_sim_has_power(sim->env)) return;
-    sim->promises.kill = sim->promises.durable = sim->model.count - 1;
+    struct bytes word = one_in(sim, 4)   ? BYTES("SAVE")
+                        : one_in(sim, 2) ? BYTES("BGSAVE")
+                                         : BYTES("BGREWRITEAOF");
+    bool ok = order(sim, 1, &word);
+    if (ok && word.len == 4 && env_sim_has_power(sim->env))
+        sim->promises.kill = sim->promises.durable = sim->model.count - 1;
 }
 
 static void choose_fsync(struct sim *sim) {
     static const struct bytes words[] = { BYTES("everysec"), BYTES("always"), BYTES("no") };
     if (!one_in(sim, 100)) return;
-    struct bytes word = words[below(sim, 3)];
-    ask(sim, 0, 4, (struct bytes[]){ BYTES("CONFIG"), BYTES("SET"), BYTES("appendfsync"), word });
-    promises_ripen(sim);
-    trace(sim, "-- appendfsync %s", word.data);
-    arena_clear(&sim->arena);
+    order(sim, 4,
+          (struct bytes[]){ BYTES("CONFIG"), BYTES("SET"), BYTES("appendfsync"),
+                            words[below(sim, 3)] });
+}
+
+static void pass(struct sim *sim, uint64_t ns) {
+    env_sim_advance(sim->env, ns);
+    sim->lived_ns += ns;
 }
 
 static void pass_time(struct sim *sim) {
-    uint64_t ns = below(sim, one_in(sim, 8) ? 50 * MS : 3 * MS);
-    env_sim_advance(sim->env, ns);
+    pass(sim, below(sim, one_in(sim, 8) ? 50 * MS : 3 * MS));
     if (!one_in(sim, 60)) return;
     for (uint64_t n = below(sim, 60); n > 0; n--) { /* nobody has anything to do */
-        env_sim_advance(sim->env, 40 * MS);
+        pass(sim, 40 * MS);
         turn(sim, 3);
         clients_hear(sim);
         promises_ripen(sim);
@@ -239,6 +250,7 @@ static void live(struct sim *sim) {
         clients_hear(sim);
         save(sim);
         choose_fsync(sim);
+        worker_tick(process->worker); /* the disk may have been slow */
         if (one_in(sim, 200)) check_present(sim);
         promises_ripen(sim);
         check_health(sim);

@@ -10,6 +10,7 @@
 
 #include "base/env.h"
 #include "base/env_sim_disk.h"
+#include "base/mem.h"
 #include "sim.h"
 
 enum { STEPS = 1'500 };
@@ -25,6 +26,10 @@ static const char help[] =
     "  --seeds A..B    one after another\n"
     "  --steps M       rounds of commands in a life (1500)\n"
     "  --verbose       what happens, as it happens\n";
+
+static const char *const fsync_words[] = {
+    [PERSIST_EVERYSEC] = "everysec", [PERSIST_ALWAYS] = "always", [PERSIST_NO] = "no"
+};
 
 uint64_t below(struct sim *sim, uint64_t limit) {
     return chance_below(&sim->chance, limit);
@@ -54,7 +59,11 @@ void trace(struct sim *sim, const char *format, ...) {
 
 static void show_trace(const struct sim *sim) {
     size_t from = sim->traced > TRACE_LINES ? sim->traced - TRACE_LINES : 0;
-    printf("seed %" PRIu64 ", step %u; before it:\n", sim->seed, sim->step);
+    const struct character *c = &sim->character;
+    printf("seed %" PRIu64 ", step %u; %u shards, segments of %" PRIu64 ", snapshots at %" PRIu64
+           ", history-persist %s, appendfsync %s; before it:\n",
+           sim->seed, sim->step, c->shards, c->segment_size, c->snapshot_log_bytes,
+           c->history_persist ? "yes" : "no", fsync_words[sim->fsync]);
     for (size_t i = from; i < sim->traced; i++) printf("  %s\n", sim->trace[i % TRACE_LINES]);
     fflush(stdout);
 }
@@ -70,20 +79,19 @@ static bool show_file(void *self, const char *name) {
     return true;
 }
 
-/* What lies in the directory, and what of it is the database. */
-static void show_disk(struct sim *sim) {
-    env_sim_power(sim->env, true);
-    env_sim_faults(sim->env, &(struct env_sim_faults){});
+void show_disk(struct sim *sim) {
     puts("on the disk:");
     (void)sim->env->ops->list(sim->env, "data", show_file, sim->env);
     struct bytes text;
-    if (env_read_file(sim->env, "data/MANIFEST", MANIFEST_SIZE_MAX, &text, NULL) == OK)
-        printf("%.*s\n", (int)text.len, text.data);
+    if (env_read_file(sim->env, "data/MANIFEST", MANIFEST_SIZE_MAX, &text, NULL) != OK) return;
+    printf("%.*s\n", (int)text.len, text.data);
+    mem_free((void *)(uintptr_t)text.data, text.len);
 }
 
 _Noreturn void sim_fail(struct sim *sim, const char *format, ...) {
+    env_sim_power(sim->env, true);
     show_disk(sim);
-    if (!sim->verbose) show_trace(sim);
+    show_trace(sim);
     printf("FAILED: seed %" PRIu64 ", step %u: ", sim->seed, sim->step);
     va_list args;
     va_start(args, format);

@@ -24,7 +24,7 @@ static bool appendfsync_changed(void *self, enum setting_id id, struct problem *
     (void)id;
     (void)why;
     struct sim *sim = self;
-    sim->fsync = (enum persist_fsync)setting_int(sim->process.pulse.settings, appendfsync);
+    promises_fsync(sim, (enum persist_fsync)setting_int(sim->process.pulse.settings, appendfsync));
     struct persist_settings settings = settings_of(sim);
     persist_configure(sim->process.pulse.persist, &settings);
     return true;
@@ -32,7 +32,16 @@ static bool appendfsync_changed(void *self, enum setting_id id, struct problem *
 
 /* As server_log_moved: commands that write ask the gate. */
 static void log_moved(void *self) {
-    struct pulse *pulse = self;
+    static const char *const states[] = {
+        [PERSIST_RECOVERING] = "recovering", [PERSIST_OFF] = "off",
+        [PERSIST_LOGGING] = "logging",       [PERSIST_REFUSING] = "refusing",
+        [PERSIST_BROKEN] = "broken",
+    };
+    struct sim *sim = self;
+    struct pulse *pulse = &sim->process.pulse;
+    enum persist_state state = persist_state(pulse->persist);
+    if (state != sim->process.state) trace(sim, "-- the log is %s", states[state]);
+    sim->process.state = state;
     const char *refusal = persist_refusal(pulse->persist);
     atomic_store(&pulse->refusal, refusal);
     atomic_store(&pulse->gates, refusal ? PULSE_REFUSING : 0);
@@ -46,7 +55,7 @@ static enum status recover(struct sim *sim, struct problem *why) {
         .dir = "data",
         .segment_size = sim->character.segment_size,
         .moved = log_moved,
-        .self = pulse,
+        .self = sim,
     };
     unsigned shards = sim->character.shards;
     struct siphash_key seed;

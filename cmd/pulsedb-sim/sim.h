@@ -39,6 +39,7 @@ struct process {
     struct pulse pulse;
     struct worker *worker;
     struct batch *batch;
+    enum persist_state state; /* as last heard of */
 };
 
 /* An answer that waits for what it shows to be safe. */
@@ -63,6 +64,8 @@ struct client {
 struct promises {
     uint32_t kill;    /* whatever has been acknowledged: survives the process */
     uint32_t durable; /* survives a power cut */
+    uint32_t
+        weak; /* before appendfsync became `always`: up to this one it was written, and no more */
     struct {
         uint32_t commit;
         uint64_t at_ns;
@@ -86,7 +89,10 @@ struct sim {
     struct client clients[CLIENTS], nobody;
     struct promises promises;
     enum persist_fsync fsync;
-    uint64_t words;         /* texts made so far: no two are the same */
+    uint64_t words; /* texts made so far: no two are the same */
+    /* The time that passed between turns of the log. What a disk takes is not in it: here it makes the
+     * whole server wait, there a thread of its own. */
+    uint64_t lived_ns;
     uint64_t calm_since_ns; /* nothing has gone wrong since then; 0: it does now */
     uint64_t digest;
     struct tally tally;
@@ -101,6 +107,8 @@ bool one_in(struct sim *sim, uint64_t n);
 
 /* main.c */
 PRINTF(2, 3) void trace(struct sim *sim, const char *format, ...);
+/* What lies in the directory, and what of it is the database. */
+void show_disk(struct sim *sim);
 /* Says what is wrong with this seed, and ends the program. */
 PRINTF(2, 3) _Noreturn void sim_fail(struct sim *sim, const char *format, ...);
 /* What was answered or found becomes part of the run's digest. */
@@ -125,7 +133,7 @@ bool clients_wait(const struct sim *sim);
 /* One command of nobody's; the answer lies in the arena. */
 struct bytes ask(struct sim *sim, uint32_t db, size_t count, const struct bytes *words);
 
-void promises_start(struct sim *sim); /* the second is one in which the server runs */
+void promises_fsync(struct sim *sim, enum persist_fsync fsync); /* from now on */
 void promises_ripen(struct sim *sim); /* what was acknowledged a second ago is durable now */
 
 /* check.c: the recovered state is the model's after some commit from `least` on; the model is cut there. */

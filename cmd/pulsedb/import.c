@@ -61,11 +61,10 @@ static enum status import_aof(struct program *program, struct worker *worker, co
     import->session.authenticated = true;
     /* What was alive when a command was given is alive for it now. */
     worker_stop_time(worker);
-    uint32_t gates = atomic_fetch_and(&pulse->gates, ~(uint32_t)PULSE_LOADING);
+    session_flag_set(&import->session, SESSION_LOADER, true);
     struct aof_report report;
     struct aof_visitor visitor = { take_key, take_command, import };
     enum status status = aof_read(pulse->env, path, &visitor, &report, why);
-    atomic_fetch_or(&pulse->gates, gates & PULSE_LOADING);
     if (status == OK) {
         log_line(pulse->log, LOG_NOTICE, "Imported Redis' append-only files", LOG_S("path", path),
                  LOG_I("files", (int64_t)report.files), LOG_I("keys", (int64_t)report.rdb.keys),

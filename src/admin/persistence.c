@@ -68,6 +68,7 @@ static void flush_all(struct call *call) {
 
 enum outcome debug_reload(struct call *call) {
     static const char path[] = "temp-reload.rdb";
+    if (call->in_multi) return fail(call, "ERR DEBUG RELOAD is not possible inside a transaction");
     struct pulse *pulse = call->pulse;
     struct rdb_export_report written;
     struct rdb_report read;

@@ -9,7 +9,7 @@ enum {
 
     BATCH_MAX = 32, /* commands gathered, hashed and prefetched before they run; STORE.md 3 */
 
-    STRING_SIZE_MAX = 2147483647, /* whatever proto-max-bulk-len allows */
+    STRING_SIZE_MAX = 1073741824, /* proto-max-bulk-len goes no higher */
     KEY_SIZE_MAX = 64 * 1024 * 1024, /* Redis allows 512 MiB; a name is not a value */
     INLINE_SIZE_MAX = 64 * 1024,     /* one inline command, as Redis */
     ARGS_MAX = 1024 * 1024,          /* words of one command, as Redis */

@@ -127,7 +127,8 @@ static const char *closed_gate(const struct call *call) {
     uint32_t gates = atomic_load_explicit(&pulse->gates, memory_order_acquire);
     if (LIKELY(!gates)) return NULL;
     uint32_t flags = call->info->flags;
-    if (gates & PULSE_LOADING && !(flags & CMD_LOADING))
+    if (gates & PULSE_LOADING && !(flags & CMD_LOADING) &&
+        !session_has(call->session, SESSION_LOADER))
         return "LOADING PulseDB is loading the dataset in memory";
     if (gates & PULSE_REFUSING && (flags & CMD_WRITE || multi_would_write(call)))
         return atomic_load_explicit(&pulse->refusal, memory_order_relaxed);

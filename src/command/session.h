@@ -31,6 +31,7 @@ enum session_flag { /* in `flags`, set by its own thread, read by any */
                     SESSION_PAUSED = 1 << 6,     /* held by CLIENT PAUSE */
                     SESSION_BLOCKED = 1 << 7,
                     SESSION_HTTP = 1 << 8,
+                    SESSION_LOADER = 1 << 9, /* brings the data itself: need not wait for it */
 };
 
 struct session {

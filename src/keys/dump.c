@@ -1,7 +1,7 @@
 /* dump.c: a key's state as bytes that Redis takes, too, and back: DUMP, RESTORE, RESTORE-ASKING.
  *
- * RESTORE-ASKING is what MIGRATE says to a node of a cluster; here it is RESTORE. IDLETIME and FREQ are read
- * and not kept: the store has its own idea of what is used. */
+ * RESTORE-ASKING is what MIGRATE says to a node of a cluster; here it is RESTORE. IDLETIME and FREQ
+ * are read and not kept: the store has its own idea of what is used. */
 #include "command/command.h"
 #include "log/rdb.h"
 

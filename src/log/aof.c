@@ -1,7 +1,8 @@
 /* aof.c: the commands in the files of an append-only log.
  *
- * The first time, everything is looked at and nobody is told: so the end is known before anything is handed
- * over, which is what a MULTI without its EXEC needs, and a broken file changes nothing. */
+ * The first time, everything is looked at and nobody is told: so the end is known before anything
+ * is handed over, which is what a MULTI without its EXEC needs, and a broken file changes
+ * nothing. */
 #include "log/aof.h"
 
 #include "base/limits.h"
@@ -36,8 +37,8 @@ static enum status corrupt(const struct aof *aof, const struct file_reader *read
 
 /* --- one command --- */
 
-/* The bytes up to the next line's end, which must come within `max`; they are taken later. NEED_MORE: the file
- * ends first. */
+/* The bytes up to the next line's end, which must come within `max`; they are taken later.
+ * NEED_MORE: the file ends first. */
 static enum status peek_line(struct aof *aof, struct file_reader *reader, size_t max,
                              struct bytes *line) {
     struct bytes seen;
@@ -131,7 +132,8 @@ static bool is_word(const struct aof *aof, struct bytes word) {
     return aof->count == 1 && bytes_equal_nocase(aof->args[0], word);
 }
 
-/* Commands up to offset `until`. `*whole`: up to here all of them are, and every MULTI has its EXEC. */
+/* Commands up to offset `until`. `*whole`: up to here all of them are, and every MULTI has its
+ * EXEC. */
 static enum status read_commands(struct aof *aof, struct file_reader *reader, uint64_t until,
                                  uint64_t *whole) {
     bool in_multi = false;

@@ -1,5 +1,5 @@
-/* aof_fuzz.c: whatever the bytes of an append-only log or of its manifest, reading it ends with a status, and nobody
- * is told anything of one that is refused.
+/* aof_fuzz.c: whatever the bytes of an append-only log or of its manifest, reading it ends with a
+ * status, and nobody is told anything of one that is refused.
  * The input: one byte (even: the log; odd: the manifest, beside a log named x), then the bytes. */
 #include "base/assert.h"
 #include "base/env.h"

@@ -1,6 +1,7 @@
 /* aof_manifest.c: which files make up an append-only log, and in which order.
  *
- *     file NAME seq N type b|i|h      b: the base, at most one; i: increments, N ascending; h: left over
+ *     file NAME seq N type b|i|h      b: the base, at most one; i: increments, N ascending; h: left
+ * over
  *
  * A name with a strange byte in it stands in quotes, with \n, \\, \xhh and the like. */
 #include <errno.h>

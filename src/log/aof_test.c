@@ -1,5 +1,5 @@
-/* aof_test.c: which files of an append-only log are read, in which order, what of their end may be missing, and that
- * nobody is told anything of a log that is broken. */
+/* aof_test.c: which files of an append-only log are read, in which order, what of their end may be
+ * missing, and that nobody is told anything of a log that is broken. */
 #include "log/aof.h"
 
 #include <stdio.h>

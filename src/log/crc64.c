@@ -1,4 +1,5 @@
-/* crc64.c: Redis' checksum: Jones' polynomial 0xad93d23594c935a9, bits reflected, eight bytes a step.
+/* crc64.c: Redis' checksum: Jones' polynomial 0xad93d23594c935a9, bits reflected, eight bytes a
+ * step.
  *
  *     one byte     crc = tables[0][(crc ^ byte) & 255] ^ crc >> 8
  *     eight bytes  tables[k][b] is what byte b has become when k more zero bytes were taken in */

@@ -38,7 +38,7 @@ struct journal_ops {
      * sync fails with STOPPED until `restart`. */
     enum status (*sync)(struct journal *journal, uint64_t *acked, struct problem *why);
     /* Calls `visit` for each batch from `from_seq` on until it says something else than OK; the batch is
-     * borrowed for the visit. */
+     * borrowed for the visit. Not beside a trim or a new base: what is read may go by them. */
     enum status (*read)(struct journal *journal, uint64_t from_seq,
                         enum status (*visit)(void *self, const struct journal_batch *batch,
                                              struct problem *why),

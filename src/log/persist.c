@@ -216,7 +216,7 @@ enum status persist_restore(struct persist *persist, struct store *store,
 
 static void switch_off(struct persist *persist) {
     pthread_mutex_lock(&persist->append);
-    (void)!persist_write(persist, 0);
+    (void)!persist_write_end(persist);
     pthread_mutex_unlock(&persist->append);
     (void)!persist_sync(persist);
     persist_set_state(persist, PERSIST_OFF, 0);
@@ -237,6 +237,13 @@ void persist_configure(struct persist *persist, const struct persist_settings *s
     if (settings->appendonly && state == PERSIST_OFF)
         (void)persist_ask(persist, JOB_SWITCH, PERSIST_BY_SWITCH);
     store_gate_reads(persist->store, persist_gates_reads(persist));
+    if (settings->fsync == PERSIST_ALWAYS && persist_state(persist) == PERSIST_LOGGING) {
+        /* What was answered under another rule is made to keep this one's promise. */
+        pthread_mutex_lock(&persist->append);
+        bool written = persist_write_end(persist);
+        pthread_mutex_unlock(&persist->append);
+        if (written && persist_sync(persist)) persist_ack(persist);
+    }
     if (persist->options.moved) persist->options.moved(persist->options.self);
 }
 
@@ -288,7 +295,7 @@ static void join_threads(struct persist *persist) {
 
 static enum status close_log(struct persist *persist, struct problem *why) {
     pthread_mutex_lock(&persist->append);
-    bool written = persist_write(persist, 0);
+    bool written = persist_write_end(persist);
     pthread_mutex_unlock(&persist->append);
     if (!written || !persist_sync(persist))
         return problem_set(why, IO, EIO, "the end of the log could not be written");

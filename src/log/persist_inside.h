@@ -31,6 +31,8 @@ struct persist {
     struct redo_batch batch;   /* append */
     bool recording;            /* append: the store records, so there is something to write */
     bool pending;              /* append: `batch` was taken and could not be written yet */
+    size_t batch_written;      /* append: so much of it is in frames */
+    bool dirty;                /* append: there are frames that were not synced */
     uint64_t next_seq;         /* append */
     uint64_t log_last;         /* append: the newest stamp in the log */
     uint64_t frame_cut;        /* append: of the last frame */
@@ -65,6 +67,8 @@ struct persist {
 
     struct worker *snap_worker; /* the snapshot thread's */
     struct snapshot *snapshot;
+    uint64_t generation; /* of the last one that was begun: never used again */
+    bool named;          /* a manifest may name its files, whatever came of writing that */
 };
 
 static inline void persist_raise(_Atomic uint64_t *word, uint64_t least) {
@@ -79,6 +83,8 @@ static inline void persist_raise(_Atomic uint64_t *word, uint64_t least) {
 /* Takes what was recorded and writes it; the cut is at least `at_least`. `append` is held. On failure the state becomes
  * REFUSING and the batch stays pending. */
 MUST_USE bool persist_write(struct persist *persist, uint64_t at_least);
+/* The same up to the newest record there is: stamps may be ahead of the clock, and so of a cut. */
+MUST_USE bool persist_write_end(struct persist *persist);
 /* Makes what was written durable. On failure the state becomes BROKEN. `append` must not be held. */
 MUST_USE bool persist_sync(struct persist *persist);
 void persist_set_state(struct persist *persist, enum persist_state state, int error);

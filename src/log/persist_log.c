@@ -14,6 +14,7 @@ enum {
     WINDOW_NS = 900 * NS_PER_MS,
     SLOW_NS = 400 * NS_PER_MS, /* a sync that takes longer: replies wait for it */
     PREPARE_BYTES = 256 * 1024,
+    FRAME_PIECE_MAX = 1024 * 1024 * 1024, /* of blocks, which are at most that long */
 };
 
 static uint64_t monotonic(struct persist *persist) {
@@ -73,7 +74,9 @@ static bool waits(struct persist *persist) {
 }
 
 void persist_ack(struct persist *persist) {
-    if (persist_state(persist) == PERSIST_OFF) return; /* whoever asks is told yes */
+    enum persist_state state = persist_state(persist);
+    if (state == PERSIST_OFF) return;    /* whoever asks is told yes */
+    if (state == PERSIST_BROKEN) return; /* what is written now is in no manifest yet */
     uint64_t cut = load(waits(persist) ? &persist->synced_cut : &persist->written_cut);
     if (cut > load(&persist->acked_cut)) persist_raise(&persist->acked_cut, cut);
 }
@@ -91,16 +94,35 @@ static void note_write(struct persist *persist, bool ok, const struct problem *w
                  LOG_S("error", why->text));
 }
 
+/* The blocks of the batch that go into the next frame: all of them, unless they are enormous. */
+static struct bytes next_piece(const struct persist *persist, uint32_t *blocks) {
+    struct bytes all = buffer_bytes(&persist->batch.bytes), rest;
+    rest = (struct bytes){ all.data + persist->batch_written, all.len - persist->batch_written };
+    struct bytes piece = { rest.data, 0 };
+    struct redo_block block;
+    for (*blocks = 0; redo_next_block(&rest, &block, NULL) == OK; ++*blocks) {
+        size_t len = (size_t)(rest.data - piece.data);
+        if (*blocks && len > FRAME_PIECE_MAX) break;
+        piece.len = len;
+    }
+    return piece;
+}
+
+/* A frame, or several: only the last one's cut says that the batch is whole. */
 static bool append(struct persist *persist, struct problem *why) {
     const struct redo_batch *batch = &persist->batch;
-    struct journal_batch frame = { .seq = persist->next_seq,
-                                   .cut = batch->cut,
-                                   .synced = persist->synced_frame_cut,
-                                   .blocks = batch->blocks,
-                                   .bytes = buffer_bytes(&batch->bytes) };
-    if (journal_append(persist->journal, &frame, why) != OK) return false;
-    persist->next_seq++;
-    persist->frame_cut = batch->cut;
+    do {
+        struct journal_batch frame = { .seq = persist->next_seq,
+                                       .synced = persist->synced_frame_cut };
+        frame.bytes = next_piece(persist, &frame.blocks);
+        bool last = persist->batch_written + frame.bytes.len == batch->bytes.len;
+        frame.cut = last ? batch->cut : persist->frame_cut;
+        if (journal_append(persist->journal, &frame, why) != OK) return false;
+        persist->next_seq++;
+        persist->frame_cut = frame.cut;
+        persist->dirty = true;
+        persist->batch_written += frame.bytes.len;
+    } while (persist->batch_written < batch->bytes.len);
     if (batch->last > persist->log_last) persist->log_last = batch->last;
     atomic_fetch_add_explicit(&persist->appended, batch->bytes.len, memory_order_relaxed);
     return true;
@@ -127,6 +149,7 @@ static bool write_batch(struct persist *persist) {
 bool persist_write(struct persist *persist, uint64_t at_least) {
     if (persist->pending && !write_batch(persist)) return false;
     redo_take(persist->store, at_least, &persist->batch);
+    persist->batch_written = 0;
     /* Nothing new, and nothing that waits for a later cut in the log: the cut moves on by itself. */
     uint64_t needed = persist->log_last > at_least ? persist->log_last : at_least;
     if (persist->batch.blocks == 0 && needed <= persist->frame_cut) {
@@ -134,6 +157,11 @@ bool persist_write(struct persist *persist, uint64_t at_least) {
         return true;
     }
     return write_batch(persist);
+}
+
+bool persist_write_end(struct persist *persist) {
+    if (!persist_write(persist, 0)) return false;
+    return persist->log_last <= persist->frame_cut || persist_write(persist, persist->log_last);
 }
 
 static void wake(struct persist *persist) {
@@ -178,7 +206,8 @@ bool persist_sync(struct persist *persist) {
     pthread_mutex_lock(&persist->sync);
     pthread_mutex_lock(&persist->append);
     uint64_t cut = load(&persist->written_cut), frame_cut = persist->frame_cut, acked;
-    bool dirty = persist->synced_frame_cut != frame_cut;
+    bool dirty = persist->dirty;
+    persist->dirty = false;
     pthread_mutex_unlock(&persist->append);
     bool ok = true;
     if (dirty) {
@@ -247,8 +276,14 @@ static void round_logging(struct persist *persist, uint64_t now) {
     }
 }
 
-/* The same write again: it was refused, so nothing of it counts; nothing was lost by it either. */
+/* The same write again: it was refused, so nothing of it counts; nothing was lost by it either. What was written
+ * before it has its second all the same. */
 static void round_refusing(struct persist *persist, uint64_t now) {
+    if (now >= persist->next_sync_ns && mode(persist) != PERSIST_NO) {
+        persist->next_sync_ns = now + period(persist);
+        if (!persist_sync(persist)) return;
+        persist_ack(persist);
+    }
     if (now < persist->retry_ns) return;
     persist->retry_ns = now + RETRY_NS;
     struct problem why;

@@ -117,8 +117,10 @@ static enum status begin_base(struct persist *persist, enum persist_job job, uin
                               struct problem *why) {
     enum status status = OK;
     pthread_mutex_lock(&persist->append);
-    bool logging = job == JOB_SNAPSHOT && persist_state(persist) == PERSIST_LOGGING;
-    if (!logging)
+    enum persist_state state = persist_state(persist);
+    if (job == JOB_SNAPSHOT && state != PERSIST_LOGGING && state != PERSIST_OFF)
+        status = problem_set(why, IO, EIO, "the log cannot be written");
+    else if (job != JOB_SNAPSHOT || state == PERSIST_OFF)
         status = begin_log(persist, why);
     else if (!persist_write(persist, 0))
         status = problem_set(why, IO, EIO, "the log cannot be written");
@@ -132,14 +134,16 @@ static enum status begin(struct persist *persist, enum persist_job job, struct p
     enum status status = begin_base(persist, job, &seq, why);
     if (status != OK) return status;
     pthread_mutex_lock(&persist->manifest.lock);
-    uint64_t generation = persist->manifest.now.base.generation + 1;
+    uint64_t base = persist->manifest.now.base.generation;
     pthread_mutex_unlock(&persist->manifest.lock);
+    persist->generation = (base > persist->generation ? base : persist->generation) + 1;
+    persist->named = false;
     pthread_mutex_lock(&persist->lock);
     struct snapshot_options options = { .env = persist->env,
                                         .dir = persist->dir,
                                         .store = persist->store,
                                         .worker = persist->snap_worker,
-                                        .generation = generation,
+                                        .generation = persist->generation,
                                         .past = persist->settings.history_persist,
                                         .rate = persist->settings.snapshot_rate,
                                         .seq = seq };
@@ -157,6 +161,7 @@ static enum status adopt(struct persist *persist, const struct manifest_base *ba
     pthread_mutex_unlock(&persist->append);
     if (!written || !persist_sync(persist))
         return problem_set(why, IO, EIO, "the log cannot be written");
+    persist->named = true;
     return file_journal_put_base(persist->journal, base, why);
 }
 
@@ -188,7 +193,7 @@ static void end(struct persist *persist, enum persist_job job, enum status statu
                 const struct problem *why) {
     struct snapshot_progress progress = { 0 };
     if (persist->snapshot) progress = snapshot_progress(persist->snapshot);
-    persist->snapshot = snapshot_free(persist->snapshot, status == OK);
+    persist->snapshot = snapshot_free(persist->snapshot, persist->named);
     if (status == OK) settle(persist, job);
     /* A log that was begun for one snapshot alone. */
     if (persist_state(persist) == PERSIST_OFF) persist_stop_recording(persist);

@@ -3,11 +3,12 @@
  *     for each database   a few keys at a time: copied while their shard is locked,
  *                         encoded and written when it is not
  *
- * Keys that match history-exclude have no past: a file of now has them after the others of their database, as they
- * are; a file of an earlier instant has them not.
+ * Keys that match history-exclude have no past: a file of now has them after the others of their
+ * database, as they are; a file of an earlier instant has them not.
  *
- * A walk may meet a key twice when a table shrinks, and Redis refuses a file with a key in it twice. A walk
- * goes in the order of hashes, so a key that lies before the place where the step began was written. */
+ * A walk may meet a key twice when a table shrinks, and Redis refuses a file with a key in it
+ * twice. A walk goes in the order of hashes, so a key that lies before the place where the step
+ * began was written. */
 #include "log/rdb_export.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* rdb_export_test.c: a store's file is of one instant whatever happens meanwhile, takes the old one's place as a
- * whole or not at all, and is a store again. What happens meanwhile happens in write calls. */
+/* rdb_export_test.c: a store's file is of one instant whatever happens meanwhile, takes the old
+ * one's place as a whole or not at all, and is a store again. What happens meanwhile happens in
+ * write calls. */
 #include "log/rdb_export.h"
 
 #include <errno.h>

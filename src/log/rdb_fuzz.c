@@ -1,6 +1,7 @@
-/* rdb_fuzz.c: whatever the bytes of a file or of a payload, reading them ends with a status, and what was read
- * can be written and is then read as the same.
- * The input: one byte (0: a file; odd: a payload, which gets a right end and is version 10 or 80), then the bytes. */
+/* rdb_fuzz.c: whatever the bytes of a file or of a payload, reading them ends with a status, and
+ * what was read can be written and is then read as the same.
+ * The input: one byte (0: a file; odd: a payload, which gets a right end and is version 10 or 80),
+ * then the bytes. */
 #include <stdlib.h>
 
 #include "base/assert.h"

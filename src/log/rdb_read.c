@@ -1,11 +1,12 @@
 /* rdb_read.c: what Redis and Valkey wrote, as keys.
  *
- * A type that can be held has a function in its row of the table; one that cannot yet has its name, for the
- * refusal. Numbers from 22 on mean one thing in Redis and another in Valkey, so the magic decides, and in a
- * payload of DUMP, which has none, the version.
+ * A type that can be held has a function in its row of the table; one that cannot yet has its name,
+ * for the refusal. Numbers from 22 on mean one thing in Redis and another in Valkey, so the magic
+ * decides, and in a payload of DUMP, which has none, the version.
  *
- * Bytes come one run after another and are never asked for twice. A length that the file states costs no
- * memory: a run is taken in pieces, and room for the next is made when the last has come. */
+ * Bytes come one run after another and are never asked for twice. A length that the file states
+ * costs no memory: a run is taken in pieces, and room for the next is made when the last has
+ * come. */
 #include <liblzf/lzf.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
-/* rdb_test.c: what Redis wrote is read, what is written is read again, and what is damaged or not built
- * yet is refused: in files, in payloads of DUMP, and with a store around them. */
+/* rdb_test.c: what Redis wrote is read, what is written is read again, and what is damaged or not
+ * built yet is refused: in files, in payloads of DUMP, and with a store around them. */
 #include "log/rdb.h"
 
 #include <errno.h>
@@ -388,7 +388,8 @@ TEST(a_file_that_was_cut_or_changed_is_refused) {
         size_t left;
         out.data[bit / 8] ^= (char)(1 << bit % 8);
         enum status status = read_all(buffer_bytes(&out), 0, &told, &left, &report, &why);
-        /* A version of before checksums has none: then it stays behind, and rdb_import refuses that. */
+        /* A version of before checksums has none: then it stays behind, and rdb_import refuses
+         * that. */
         assert_true(status != OK || (report.version < 5 && left == 8));
         out.data[bit / 8] ^= (char)(1 << bit % 8);
     }

@@ -65,7 +65,8 @@ static bool put_integer(struct buffer *out, struct bytes text) {
     return true;
 }
 
-/* Compresses into the place where it will stand, behind room for the longest head, and moves it up. */
+/* Compresses into the place where it will stand, behind room for the longest head, and moves it
+ * up. */
 static bool put_packed(struct buffer *out, struct bytes text) {
     enum { HEAD_MAX = 1 + 2 * LENGTH_MAX };
     size_t room = text.len - PACK_GAIN;

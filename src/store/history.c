@@ -419,6 +419,7 @@ void record_wipe(struct history *history, uint64_t position) {
         blob_unref(blob);
         record->flags &= ~(unsigned)RECORD_OWNED & 31;
     }
+    record->flags |= RECORD_WIPED;
     memset(record->payload, 0,
            record->len - mark); /* its head stays: the segment is walked by it */
 }

@@ -39,6 +39,7 @@ enum record_flag {
     RECORD_EXPIRE = 1,    /* SET: an expiry comes first */
     RECORD_OWNED = 2,     /* the payload ends in a pointer to a blob of which it has a reference */
     RECORD_TOMBSTONE = 4, /* the change left a tombstone; its hash follows the payload */
+    RECORD_WIPED = 8,     /* what it restored was forgotten (record_wipe) */
 };
 
 struct record {

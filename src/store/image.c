@@ -513,9 +513,12 @@ static void put_records(struct image *image, uint32_t end, uint32_t *rows, struc
     while (image->unit < end && out->len < image->section_size && !tail->len) {
         const struct record *record =
             (const struct record *)(const void *)(segment->mem + (size_t)image->unit * 8);
+        uint32_t units = (uint32_t)(record_size(record) / 8);
+        if (record->flags & RECORD_WIPED) { /* reads as dropped */
+            image->unit += units;
+            continue;
+        }
         struct record_view view = record_view(record);
-        bool wiped = view.kind == EFFECT_SPLICE && view.offset + view.bytes.len > view.length;
-        if (wiped) view.bytes.len = 0; /* or it lies behind the string's end, as SETRANGE may */
         bool large = view.bytes.len > COPY_MAX;
         if (large && *rows) return;
         char *at = buffer_reserve(out, RECORD_HEAD_MAX + (large ? 0 : view.bytes.len));
@@ -525,7 +528,7 @@ static void put_records(struct image *image, uint32_t end, uint32_t *rows, struc
         out->len = (size_t)(at - out->data);
         if (large) *tail = view.bytes;
         before = position;
-        image->unit += (uint32_t)(record_size(record) / 8);
+        image->unit += units;
         ++*rows;
     }
 }

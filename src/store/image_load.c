@@ -5,9 +5,9 @@
  *     KEYS ──► entries, straight into their tables, their positions translated by the map
  *     END ───► what was forgotten; totals compared
  *
- * A position that the map does not know was dropped before it was copied, and reads so. Records that are told as a
- * difference need a newer state that is long enough to take it; where it is not (only a purge in the middle of the
- * copying leaves such a chain, and the log will purge it again), the chain ends as if the rest had been dropped.
+ * A position that the map does not know was dropped before it was copied, or forgotten, and reads so. A record that
+ * is told as a difference needs a newer state that is long enough to take it; where a file has another one, the
+ * chain ends as if the rest had been dropped.
  * What a file can say is checked here and answered with CORRUPT; nothing it says is asserted. */
 #include "store/image.h"
 
@@ -202,14 +202,38 @@ static void map_add(struct loading *loading, uint64_t then, uint64_t now, uint64
                                                          .need_low = need & 0xffff };
 }
 
+/* About where in the map `then` is: exact where all records are of one size. */
+static size_t map_guess(const struct loading *loading, uint64_t then) {
+    uint64_t first = loading->map[0].then, last = loading->map[loading->map_count - 1].then;
+    if (then <= first) return 0;
+    if (then >= last) return loading->map_count - 1;
+    double part = (double)(then - first) / (double)(last - first);
+    return (size_t)(part * (double)(loading->map_count - 1));
+}
+
 static const struct moved *map_find(const struct loading *loading, uint64_t then) {
-    const struct moved *at = loading->map;
-    for (size_t n = loading->map_count; n > 1;) {
-        size_t half = n / 2;
-        if (at[half].then <= then) at += half;
-        n -= half;
+    size_t count = loading->map_count, low, high, step = 1;
+    if (count == 0) return NULL;
+    const struct moved *map = loading->map;
+    low = high = map_guess(loading, then);
+    while (low > 0 && map[low].then > then) { /* away from the guess, ever faster */
+        high = low;
+        low = low > step ? low - step : 0;
+        step *= 2;
     }
-    return loading->map_count && at->then == then ? at : NULL;
+    while (high < count && map[high].then <= then) {
+        low = high;
+        high = count - high > step ? high + step : count;
+        step *= 2;
+    }
+    while (high - low > 1) { /* map[low] <= then < map[high], as far as there is any */
+        size_t middle = low + (high - low) / 2;
+        if (map[middle].then <= then)
+            low = middle;
+        else
+            high = middle;
+    }
+    return map[low].then == then ? &map[low] : NULL;
 }
 
 /* The position now of what a state refers to, as it was then (0: nothing). `length`: of that state's bytes;
@@ -600,6 +624,8 @@ static enum status load_keys(struct reading *reading, uint32_t count) {
         for (uint32_t i = 0; i < n; i++) {
             enum status status = take_row(reading, table, base, &rows[i]);
             if (status != OK) return status;
+            if (rows[i].position && loading->map_count)
+                __builtin_prefetch(&loading->map[map_guess(loading, rows[i].position)]);
             __builtin_prefetch(
                 table_bucket(table->index->cur, index_x(table->index, rows[i].key.hash)), 1);
         }

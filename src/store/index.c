@@ -289,7 +289,7 @@ _Atomic uint64_t *index_prefetch(const struct index *index, uint64_t x) {
     struct bucket *bucket = table_bucket(cur, x);
     for (unsigned i = 0; i < INDEX_SLOTS; i++) {
         uint64_t word = atomic_load_explicit(&bucket->w[i], memory_order_relaxed);
-        if ((word ^ tag) >> INDEX_TAG_SHIFT != 0) continue;
+        if (word == 0 || (word ^ tag) >> INDEX_TAG_SHIFT != 0) continue;
         __builtin_prefetch(word_entry(word));
         __builtin_prefetch((char *)word_entry(word) + 64);
         return &bucket->w[i];

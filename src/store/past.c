@@ -219,6 +219,7 @@ struct walk {
     bool (*visit)(void *self, const struct version *version);
     void *self;
     uint64_t limit; /* versions after it are not shown */
+    uint64_t now;   /* what ends before it is over */
     uint64_t versions, versions_max;
     uint64_t *oldest;
     /* An absence that was met and not yet shown: an older state may say that it began before. */
@@ -251,8 +252,8 @@ static void show_state(struct walk *walk, const struct state *state, uint64_t fr
         walk->absence = true;
         return;
     }
-    uint64_t expire = (uint64_t)state->value.expire_at_ms;
-    if (expire && expire <= UINT64_MAX / 1000000 && expire * 1000000 < end) {
+    uint64_t expire = (uint64_t)state->value.expire_at_ms, over = end < walk->now ? end : walk->now;
+    if (expire && expire <= UINT64_MAX / 1000000 && expire * 1000000 < over) {
         uint64_t due = expire * 1000000 < from ? from : expire * 1000000;
         walk->absence = true; /* however late the deletion came */
         walk->absent = (struct version){ .stamp = due, .actor = ACTOR_EXPIRED };
@@ -316,6 +317,7 @@ bool past_versions(struct txn *txn, const struct key *key,
                          .visit = visit,
                          .self = self,
                          .limit = txn->at ? instant(txn, txn->at) : UINT64_MAX,
+                         .now = (uint64_t)txn->now_ms * 1000000 + 1,
                          .oldest = oldest };
     walk.versions_max =
         atomic_load_explicit(&txn->store->history_versions_max, memory_order_relaxed);

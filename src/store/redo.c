@@ -53,10 +53,55 @@ static char *put_args(char *at, const struct effect *effect) {
     return at;
 }
 
+static void put_u16(char *at, uint32_t n) {
+    at[0] = (char)n;
+    at[1] = (char)(n >> 8);
+}
+static void put_u32(char *at, uint32_t n) {
+    put_u16(at, n & 0xffff);
+    put_u16(at + 2, n >> 16);
+}
+static uint32_t get_u16(const char *at) {
+    return (uint32_t)(unsigned char)at[0] | (uint32_t)(unsigned char)at[1] << 8;
+}
+static uint32_t get_u32(const char *at) {
+    return get_u16(at) | get_u16(at + 2) << 16;
+}
+
+static void put_header(char *at, uint32_t shard, uint32_t records, size_t size) {
+    put_u16(at, shard);
+    put_u16(at + 2, 0);
+    put_u32(at + 4, records);
+    put_u32(at + 8, (uint32_t)size);
+    put_u32(at + 12, (uint32_t)((uint64_t)size >> 32));
+}
+
+/* Header of the block that is being filled; records follow it. */
+static void close_block(struct shard *shard) {
+    struct redo *redo = &shard->redo;
+    put_header(redo->data + redo->block, shard->number, redo->records,
+               redo->len - redo->block - REDO_BLOCK_HEADER);
+}
+
+static void open_block(struct redo *redo) {
+    (void)room(redo, REDO_BLOCK_HEADER);
+    redo->block = redo->len;
+    redo->len += REDO_BLOCK_HEADER;
+    redo->blocks++;
+    redo->records = 0;
+    redo->stamp = 0;
+}
+
 void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct bytes name,
               const struct effect *effect) {
     struct redo *redo = &shard->redo;
     if (!redo->on) return;
+    if (UNLIKELY(redo->blocks == 0)) {
+        open_block(redo);
+    } else if (UNLIKELY(redo->len - redo->block > REDO_BLOCK_MAX)) {
+        close_block(shard);
+        open_block(redo);
+    }
     size_t content = effect->blob ? effect->blob->len : effect->bytes.len;
     char *start = room(redo, RECORD_HEAD_MAX + name.len + RECORD_ARGS_MAX + content), *at = start;
     assert(txn->stamp >= redo->stamp);
@@ -73,13 +118,17 @@ void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct by
 }
 
 struct redo_mark redo_mark(const struct shard *shard) {
-    return (struct redo_mark){ shard->redo.stamp, shard->redo.len, shard->redo.records };
+    const struct redo *redo = &shard->redo;
+    return (struct redo_mark){ redo->stamp, redo->len, redo->block, redo->blocks, redo->records };
 }
 
 void redo_rewind(struct shard *shard, struct redo_mark mark) {
-    shard->redo.stamp = mark.stamp;
-    shard->redo.len = mark.len;
-    shard->redo.records = mark.records;
+    struct redo *redo = &shard->redo;
+    redo->stamp = mark.stamp;
+    redo->len = mark.len;
+    redo->block = mark.block;
+    redo->blocks = mark.blocks;
+    redo->records = mark.records;
 }
 
 static void redo_forget(struct redo *redo) {
@@ -88,8 +137,8 @@ static void redo_forget(struct redo *redo) {
         redo->data = NULL;
         redo->cap = 0;
     }
-    redo->len = 0;
-    redo->records = 0;
+    redo->len = redo->block = 0;
+    redo->blocks = redo->records = 0;
     redo->stamp = 0;
 }
 
@@ -119,41 +168,15 @@ void redo_batch_deinit(struct redo_batch *batch) {
     buffer_deinit(&batch->bytes);
 }
 
-static void put_u16(char *at, uint32_t n) {
-    at[0] = (char)n;
-    at[1] = (char)(n >> 8);
-}
-static void put_u32(char *at, uint32_t n) {
-    put_u16(at, n & 0xffff);
-    put_u16(at + 2, n >> 16);
-}
-static uint32_t get_u16(const char *at) {
-    return (uint32_t)(unsigned char)at[0] | (uint32_t)(unsigned char)at[1] << 8;
-}
-static uint32_t get_u32(const char *at) {
-    return get_u16(at) | get_u16(at + 2) << 16;
-}
-
-static void put_header(char *at, uint32_t shard, uint32_t records, size_t size) {
-    put_u16(at, shard);
-    put_u16(at + 2, 0);
-    put_u32(at + 4, records);
-    put_u32(at + 8, (uint32_t)size);
-    put_u32(at + 12, (uint32_t)((uint64_t)size >> 32));
-}
-
 /* One shard's records; its lock is held for a copy of what is mostly some hundred bytes. */
 static void take_shard(struct shard *shard, struct redo_batch *batch) {
     struct redo *redo = &shard->redo;
-    if (redo->records == 0) return;
-    char *at = buffer_reserve(&batch->bytes, REDO_BLOCK_HEADER + redo->len);
-    assert(at);
-    put_header(at, shard->number, redo->records, redo->len);
-    memcpy(at + REDO_BLOCK_HEADER, redo->data, redo->len);
-    batch->bytes.len += REDO_BLOCK_HEADER + redo->len;
-    batch->blocks++;
-    batch->records += redo->records;
+    if (redo->blocks == 0) return;
     raise(&batch->last, redo->stamp);
+    close_block(shard);
+    buffer_put(&batch->bytes, (struct bytes){ redo->data, redo->len });
+    assert(!batch->bytes.overflow);
+    batch->blocks += redo->blocks;
     redo_forget(redo);
 }
 
@@ -194,7 +217,7 @@ void redo_take(struct store *store, uint64_t at_least, struct redo_batch *batch)
     buffer_clear(&batch->bytes);
     buffer_shrink(&batch->bytes, (size_t)REDO_KEEP * 64);
     batch->blocks = 0;
-    batch->records = batch->last = 0;
+    batch->last = 0;
     uint64_t cut = store_clock(store);
     raise(&cut, at_least);
     batch->cut = cut;

@@ -26,15 +26,18 @@ struct actor_row {
     struct bytes op, client; /* borrowed */
 };
 
-enum { REDO_BLOCK_HEADER = 16 };
+enum {
+    REDO_BLOCK_HEADER = 16,
+    REDO_BLOCK_MAX = 64 * 1024 * 1024, /* a block that has grown over this is followed by another */
+};
 
 /* A batch: [block]... ready for the journal. Owned by who takes; reused from take to take. */
 struct redo_batch {
     struct buffer bytes; /* block: shard u16 | flags u16 (0) | records u32 | bytes u64 | records */
-    uint32_t blocks;     /* shards' blocks; one more for actors, whose shard is REDO_ACTORS */
-    uint64_t cut;        /* ns */
-    uint64_t last;       /* the newest stamp in it; 0: it has no records */
-    uint64_t records;
+    uint32_t
+        blocks; /* shards' blocks, mostly one each; one more for actors, whose shard is REDO_ACTORS */
+    uint64_t cut;    /* ns */
+    uint64_t last;   /* the newest stamp in it; 0: it has no records */
     uint64_t actors; /* how many actors were written so far, over all batches */
 };
 enum { REDO_ACTORS = 0xffff };

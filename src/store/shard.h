@@ -31,10 +31,10 @@ struct database {
 /* What was changed since the log's writer last took it: redo.h. The shard's lock. */
 struct redo {
     bool on;
-    uint32_t records;
-    uint64_t stamp; /* of the last record; 0: none */
-    char *data;
-    size_t len, cap;
+    uint32_t blocks, records; /* records: of the last block */
+    uint64_t stamp;           /* of the last record of the last block; 0: none */
+    char *data;               /* blocks, the last one without its header's content */
+    size_t len, cap, block;   /* block: where the last one begins */
 };
 
 struct shard {
@@ -186,8 +186,8 @@ void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct by
               const struct effect *effect);
 struct redo_mark {
     uint64_t stamp;
-    size_t len;
-    uint32_t records;
+    size_t len, block;
+    uint32_t blocks, records;
 };
 struct redo_mark redo_mark(const struct shard *shard);
 void redo_rewind(struct shard *shard, struct redo_mark mark);
