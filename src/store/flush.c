@@ -23,6 +23,12 @@ static void period_push(struct database *database, struct period period) {
     database->periods_count++;
 }
 
+/* Another table takes the place of the present one. */
+static void database_put(struct database *database, struct index *index, uint64_t stamp) {
+    atomic_store_explicit(&database->changed, stamp, memory_order_relaxed);
+    atomic_store_explicit(&database->now, index, memory_order_release);
+}
+
 static void index_released(void *ptr, size_t size) {
     (void)size;
     index_free(ptr);
@@ -75,7 +81,7 @@ void shard_flush(struct txn *txn, struct shard *shard, uint32_t db) {
     struct index *index = database_now(database);
     nothing_to_undo(database);
     if (!index || index->used == 0) return;
-    atomic_store_explicit(&database->now, NULL, memory_order_release);
+    database_put(database, NULL, txn->stamp);
     if (database->since == txn->stamp) { /* filled by this very transaction: no one saw it */
         index_unref_later(store, txn->worker, index);
         return;
@@ -153,7 +159,7 @@ void shard_unflush(struct txn *txn, struct shard *shard, uint32_t db, uint64_t t
                 (struct period){ .from = database->since, .to = txn->stamp, .index = since });
     if (since) index_aside(store, since, true);
     database->since = txn->stamp;
-    atomic_store_explicit(&database->now, back, memory_order_release);
+    database_put(database, back, txn->stamp);
     txn->last.index = NULL;
     expiry_rearm(store, shard, db); /* the wheel may have passed over keys while they were aside */
 }
@@ -205,8 +211,8 @@ void shard_swap(struct txn *txn, struct shard *shard, uint32_t a, uint32_t b) {
     assert(txn_holds(txn, shard->number));
     struct database *one = &shard->databases[a], *other = &shard->databases[b];
     struct index *index = database_now(one);
-    atomic_store_explicit(&one->now, database_now(other), memory_order_release);
-    atomic_store_explicit(&other->now, index, memory_order_release);
+    database_put(one, database_now(other), txn->stamp);
+    database_put(other, index, txn->stamp);
     struct period *periods = one->periods;
     uint32_t count = one->periods_count, cap = one->periods_cap;
     uint64_t since = one->since;

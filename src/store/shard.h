@@ -21,10 +21,13 @@ struct period {
 
 struct database {
     _Atomic(struct index *) now; /* NULL until the first key */
-    uint64_t since;              /* ns: `now` is the table since then; 0: the beginning */
-    uint64_t barrier;            /* ns: what was before is not known (SWAPDB) */
-    uint64_t swept;              /* keys with a smaller x were looked at in this pass (expiry.c) */
-    struct period *periods;      /* newest first */
+    _Atomic uint64_t
+        changed;      /* ns: when `now` became another table: no reader without the lock is shown
+                                  * anything older; stored before `now` is */
+    uint64_t since;   /* ns: `now` is the table since then; 0: the beginning */
+    uint64_t barrier; /* ns: what was before is not known (SWAPDB) */
+    uint64_t swept;   /* keys with a smaller x were looked at in this pass (expiry.c) */
+    struct period *periods; /* newest first */
     uint32_t periods_count, periods_cap;
 };
 

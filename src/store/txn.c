@@ -679,12 +679,12 @@ static void keep(struct txn *txn, struct value *value) {
     if (value->encoding == STRING_BUFFER) value->blob = NULL;
 }
 
-/* What a reader of this key is shown was made then. */
+/* What a reader of this key is shown became so then. */
 static uint64_t made_at(const struct txn *txn, const struct key *key, const struct entry *entry) {
-    if (entry) return entry->stamp;
     const struct shard *shard = store_shard(txn->store, key->shard);
-    uint64_t stamp = shard->deletion_forgotten; /* of whatever key it was */
-    raise(&stamp, shard->databases[key->db].since);
+    const struct database *database = &shard->databases[key->db];
+    uint64_t stamp = atomic_load_explicit(&database->changed, memory_order_relaxed);
+    raise(&stamp, entry ? entry->stamp : shard->deletion_forgotten); /* of whatever key it was */
     return stamp;
 }
 
@@ -703,10 +703,11 @@ static bool read_locked(struct txn *txn, const struct key *key, struct value *ou
 
 /* Notes what a look without the lock has shown. false: only the lock can tell how old that is (nothing was there,
  * or a number that may have been changed in place meanwhile). */
-static bool peek_saw(struct txn *txn, const struct entry *entry) {
+static bool peek_saw(struct txn *txn, const struct database *database, const struct entry *entry) {
     if (!entry || (entry_type(entry) == VALUE_STRING && entry_encoding(entry) == STRING_INT))
         return false;
     raise(&txn->worker->seen, entry->stamp);
+    raise(&txn->worker->seen, atomic_load_explicit(&database->changed, memory_order_relaxed));
     return true;
 }
 
@@ -750,7 +751,7 @@ static enum found peek(struct txn *txn, const struct key *key, struct value *out
         }
     }
     if (UNLIKELY(atomic_load_explicit(&shard->txn, memory_order_acquire) & 1)) return PRUNED;
-    if (UNLIKELY(gates) && !peek_saw(txn, seen)) return PRUNED;
+    if (UNLIKELY(gates) && !peek_saw(txn, &shard->databases[key->db], seen)) return PRUNED;
     counter_add(&txn->worker->counters, COUNTER_reads_unlocked, 1);
     return word ? FOUND : ABSENT;
 }
