@@ -365,9 +365,9 @@ def test_port_and_bind_can_change_while_it_runs(pulse_server):
             assert back.call("PING") == "PONG"
 
 
-def test_a_taken_port_is_said_plainly(pulse_server):
+def test_a_taken_port_is_said_plainly(pulse_server, tmp_path):
     server = pulse_server()
-    run = subprocess.run([server.binary, "--port", str(server.port), "--dir", server.dir],
+    run = subprocess.run([server.binary, "--port", str(server.port), "--dir", str(tmp_path)],
                          capture_output=True, timeout=10)
     assert run.returncode == 1
     assert b"Address already in use" in run.stderr and b"--port" in run.stderr

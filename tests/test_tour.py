@@ -11,7 +11,8 @@ What differs from run to run is replaced on both sides before comparing:
 
 A time that the tour was shown may be typed again further on (GETAT key 1795558198201). The test then
 types the time that it was shown at the same place. `<!-- tour: wait 2s -->` before a block says that
-the reader is thought to have waited so long.
+the reader is thought to have waited so long; `<!-- tour: pull the plug -->` that the server is killed with
+SIGKILL and started again.
 
     /usr/bin/python3 tests/test_tour.py --update     writes the real answers into README.md
 """
@@ -30,7 +31,7 @@ from server import Server  # noqa: E402
 README = pathlib.Path(__file__).resolve().parent.parent / "README.md"
 REDIS_CLI = "/usr/bin/redis-cli"
 PROMPT = re.compile(r"^127\.0\.0\.1:6380(?:\[\d+\])?(?:\(TX\))?> (.*)$")
-BLOCK = re.compile(r"(?:<!-- tour: wait (\d+)s -->\n)?```console\n(.*?)```", re.S)
+BLOCK = re.compile(r"(?:<!-- tour: (wait \d+s|pull the plug) -->\n)?```console\n(.*?)```", re.S)
 MS = re.compile(r"\b\d{13}\b")
 PACE_SECONDS = 0.02  # so that no two commands share a millisecond
 
@@ -65,10 +66,10 @@ class Session:
     """One redis-cli, fed through a pipe. It writes an answer at once and flushes, so a short silence after
     a whole line is its end."""
 
-    def __init__(self, port):
+    def __init__(self, port, seen=None):
         self.process = subprocess.Popen([REDIS_CLI, "--no-raw", "-p", str(port)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.seen = {}  # a time in README.md -> the time at the same place here
+        self.seen = {} if seen is None else seen  # a time in README.md -> the time at the same place here
 
     def lines_of(self, step):
         """Types the step's command, with our times for README's; returns the lines printed."""
@@ -102,12 +103,18 @@ class Session:
         self.process.stdout.close()
 
 
-def walk(text, port):
+def walk(text, server):
     """Yields each step of the tour with the lines that the server really gave."""
-    session = Session(port)
+    session = Session(server.port)
     try:
-        for wait, block in BLOCK.findall(text):
-            time.sleep(int(wait or 0))
+        for before, block in BLOCK.findall(text):
+            if before == "pull the plug":
+                session.close()
+                server.kill()
+                server.start()
+                session = Session(server.port, session.seen)
+            elif before:
+                time.sleep(int(before.removeprefix("wait ").removesuffix("s")))
             for step in steps_of(block):
                 said = session.lines_of(step)
                 session.learn(step, said)
@@ -120,7 +127,7 @@ def walk(text, port):
 def test_the_tour_of_the_readme_is_what_the_server_says(pulse_server):
     server = pulse_server()
     count = 0
-    for step, said in walk(README.read_text(), server.port):
+    for step, said in walk(README.read_text(), server):
         expected = [normalised(line) for line in step.said]
         assert [normalised(line) for line in said] == expected, f"after `{step.command}`"
         count += 1
@@ -132,7 +139,7 @@ def update():
     known = {}
     text = README.read_text()
     with Server("pulsedb") as server:
-        answers = iter(list(walk(text, server.port)))
+        answers = iter(list(walk(text, server)))
 
     def rewritten(match):
         lines = []
@@ -140,7 +147,7 @@ def update():
             fresh, said = next(answers)
             known.update(zip(MS.findall("\n".join(step.said)), MS.findall("\n".join(said))))
             lines += [MS.sub(lambda m: known.get(m[0], m[0]), fresh.line), *said]
-        head = f"<!-- tour: wait {match[1]}s -->\n" if match[1] else ""
+        head = f"<!-- tour: {match[1]} -->\n" if match[1] else ""
         return head + "```console\n" + "\n".join(lines) + "\n```"
 
     README.write_text(BLOCK.sub(rewritten, text))

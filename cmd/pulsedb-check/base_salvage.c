@@ -20,12 +20,12 @@ enum { END_FIELDS = 9, STORE_DATABASES = 16, OUT_SIZE = 1024 * 1024 };
 enum end_field { VISITED, LAST, COMMITTED, FORGOTTEN, EXCLUDED, DELETION, DROPPED, KEYS, RECORDS };
 
 struct saved_shard {
-    bool described;           /* its SHARD section is there */
-    bool ended;               /* its END is, and says: */
+    bool described; /* its SHARD section is there */
+    bool ended;     /* its END is, and says: */
     uint64_t end[END_FIELDS];
     uint64_t captured;
-    uint64_t keys, records;   /* rows there are */
-    uint64_t dropped;         /* keys that cannot be used: it is not described */
+    uint64_t keys, records; /* rows there are */
+    uint64_t dropped;       /* keys that cannot be used: it is not described */
 };
 
 struct out_part {
@@ -229,8 +229,8 @@ static enum status out_close(struct out_part *out, enum status status, struct pr
     put_le(content + 8, out->rows, 8);
     put_le(content + 16, out->size + SNAPSHOT_SECTION + SNAPSHOT_TRAILER_SIZE, 8);
     if (status == OK)
-        status = out_section(out, SNAPSHOT_TRAILER, 0, 0,
-                             (struct bytes){ content, sizeof content }, why);
+        status = out_section(out, SNAPSHOT_TRAILER, 0, 0, (struct bytes){ content, sizeof content },
+                             why);
     if (status == OK) status = out_flush(out, why);
     int error = status == OK ? out->env->ops->sync(out->env, out->file) : 0;
     if (error < 0) status = problem_set(why, IO, -error, "cannot make %s durable", out->path);
@@ -281,8 +281,8 @@ static enum status put_one(struct saving *saving, struct out_part *out,
         return ended ? put_end(saving, out, section->shard) : OK;
     }
     if (section->kind == IMAGE_KEYS && !saving->shards[section->shard].described) return OK;
-    enum status status = out_section(out, section->kind, section->shard, section->count, content,
-                                     saving->why);
+    enum status status =
+        out_section(out, section->kind, section->shard, section->count, content, saving->why);
     if (status != OK || section->kind != IMAGE_STORE) return status;
     return put_empty_shards(saving, out);
 }
@@ -332,13 +332,14 @@ static enum status save(struct saving *saving) {
         return problem_set(saving->why, NOT_FOUND, 0,
                            "the snapshot does not say how many shards there were");
     date(saving);
+    saving->losses->shards = saving->shards_count;
     bool expected = saving->base->past_size != 0;
     settle(saving);
     saving->base->past_size = 0;
     status = write_part(saving, false);
     if (status == OK && past) status = write_part(saving, true);
-    saving->losses->whole = saving->whole[0] && (past ? saving->whole[1] : !expected) &&
-                            !saving->losses->past_lost;
+    saving->losses->whole =
+        saving->whole[0] && (past ? saving->whole[1] : !expected) && !saving->losses->past_lost;
     return status;
 }
 

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/assert.h"
 #include "base/mem.h"
 #include "log_file.h"
 #include "records.h"
@@ -21,6 +20,11 @@ struct noted {
     size_t log;
 };
 
+struct gap { /* bytes that are neither frames nor free */
+    size_t log;
+    uint64_t at, size;
+};
+
 struct log_salvage {
     struct env *env;
     const char *dir;
@@ -28,7 +32,8 @@ struct log_salvage {
     bool known;
     struct noted *frames; /* ascending; one of each seq */
     size_t count, cap;
-    uint64_t strange; /* bytes between and behind the frames, that are neither frames nor free */
+    struct gap *gaps;
+    size_t gaps_count, gaps_cap;
 };
 
 static void raise_to(uint64_t *word, uint64_t least) {
@@ -44,6 +49,16 @@ static void note(struct log_salvage *salvage, const struct noted *frame) {
         salvage->cap = cap;
     }
     salvage->frames[salvage->count++] = *frame;
+}
+
+static void note_gap(struct log_salvage *salvage, size_t log, uint64_t at, uint64_t size) {
+    if (size == 0) return;
+    if (salvage->gaps_count == salvage->gaps_cap) {
+        size_t cap = salvage->gaps_cap ? salvage->gaps_cap * 2 : 16, each = sizeof(struct gap);
+        salvage->gaps = mem_resize(salvage->gaps, salvage->gaps_cap * each, cap * each);
+        salvage->gaps_cap = cap;
+    }
+    salvage->gaps[salvage->gaps_count++] = (struct gap){ log, at, size };
 }
 
 /* Where what a file holds behind `end` ends: nothing is strange in zeros, or in what an earlier log has left. */
@@ -72,12 +87,12 @@ static void note_frames(struct log_salvage *salvage, size_t log, const struct lo
                                .last = counts.last,
                                .log = log };
         if (status == OK) note(salvage, &noted);
-        salvage->strange += at - end + (status == OK ? 0 : noted.size);
+        note_gap(salvage, log, end, at - end + (status == OK ? 0 : noted.size));
         raise_to(&losses->highest, counts.last > frame.cut ? counts.last : frame.cut);
         seq = frame.seq;
         at += noted.size;
     }
-    salvage->strange += strange_end(file, end, seq + 1) - end;
+    note_gap(salvage, log, end, strange_end(file, end, seq + 1) - end);
 }
 
 static int by_seq(const void *a, const void *b) {
@@ -105,8 +120,7 @@ enum status log_salvage_begin(struct log_salvage **out, struct env *env, const c
                               const struct manifest *manifest, bool known,
                               struct log_losses *losses, struct problem *why) {
     struct log_salvage *salvage = mem_new_zero(sizeof *salvage);
-    *salvage =
-        (struct log_salvage){ .env = env, .dir = dir, .manifest = manifest, .known = known };
+    *salvage = (struct log_salvage){ .env = env, .dir = dir, .manifest = manifest, .known = known };
     *losses = (struct log_losses){ .frames = 0 };
     for (size_t i = 0; i < manifest->logs_count; i++) {
         struct log_file file;
@@ -136,6 +150,12 @@ uint64_t log_salvage_first_seq(const struct log_salvage *salvage, uint64_t from)
     for (size_t i = 0; i < salvage->count; i++)
         if (salvage->frames[i].cut > from) return salvage->frames[i].seq;
     return salvage->count ? salvage->frames[salvage->count - 1].seq + 1 : 1;
+}
+
+uint64_t log_salvage_reach(const struct log_salvage *salvage, uint64_t seq) {
+    for (size_t i = salvage->count; i > 0 && seq > 1; i--)
+        if (salvage->frames[i - 1].seq == seq - 1) seq--;
+    return seq;
 }
 
 /* --- choosing --- */
@@ -192,6 +212,7 @@ struct out_log {
     const char *dir;
     struct env_file *file;
     struct manifest_log *log;
+    uint64_t number; /* of the last one */
     uint32_t seed;
     uint64_t at;
 };
@@ -199,8 +220,7 @@ struct out_log {
 static enum status out_begin(struct out_log *out, struct manifest *manifest, uint64_t first_seq,
                              struct problem *why) {
     out->log = manifest_add_log(manifest);
-    *out->log =
-        (struct manifest_log){ .number = manifest->logs_count, .first_seq = first_seq };
+    *out->log = (struct manifest_log){ .number = ++out->number, .first_seq = first_seq };
     env_random(out->env, &out->log->id, sizeof out->log->id);
     out->seed = frame_seed(out->log->id);
     out->at = SEGMENT_HEADER;
@@ -243,12 +263,19 @@ static enum status out_frame(struct out_log *out, struct manifest *manifest,
         error = write_fully(env, out->file, frame->bytes.data, frame->bytes.len,
                             out->at + FRAME_HEADER);
     if (error == 0)
-        error = write_fully(env, out->file, zeros, padding,
-                            out->at + FRAME_HEADER + frame->bytes.len);
+        error =
+            write_fully(env, out->file, zeros, padding, out->at + FRAME_HEADER + frame->bytes.len);
     if (error < 0) return problem_set(why, IO, -error, "cannot write the new log");
     out->at += size;
     out->log->last_seq = frame->seq;
     return OK;
+}
+
+/* A snapshot is worth nothing without the log up to its end: this frame says only that it is there. */
+static enum status out_base_end(struct out_log *out, struct manifest *manifest, uint64_t seq,
+                                struct problem *why) {
+    struct journal_batch end = { .seq = seq, .cut = manifest->base.to, .bytes = { "", 0 } };
+    return out_frame(out, manifest, &end, why);
 }
 
 static enum status copy_frames(struct log_salvage *salvage, const struct noted *frames, size_t n,
@@ -283,15 +310,18 @@ enum status log_salvage_copy(struct log_salvage *salvage, const char *to, struct
     losses->last_seq = base->seq + n - 1;
     losses->cut = last ? last->cut : 0;
     for (size_t i = 0; i < n; i++) losses->records += frames[i].records;
-    losses->bytes_lost = salvage->strange;
+    for (size_t i = 0; i < salvage->gaps_count; i++) {
+        const struct gap *gap = &salvage->gaps[i];
+        bool behind =
+            !last || gap->log > last->log || (gap->log == last->log && gap->at > last->at);
+        losses->bytes_lost += behind ? gap->size : 0;
+    }
     say_where(salvage, last, base->seq, losses);
     judge(salvage, base, first + n, losses);
     struct out_log writer = { .env = salvage->env, .dir = to };
     enum status status = copy_frames(salvage, frames, n, &writer, out, why);
-    /* A snapshot is worth nothing without the log up to its end; where that is missing, this says that it ends. */
-    struct journal_batch end = { .seq = losses->last_seq + 1, .cut = base->to, .bytes = { "", 0 } };
     if (status == OK && base->generation && losses->cut < base->to)
-        status = out_frame(&writer, out, &end, why);
+        status = out_base_end(&writer, out, losses->last_seq + 1, why);
     enum status ended = out_end(&writer, why);
     return status == OK ? ended : status;
 }
@@ -299,6 +329,15 @@ enum status log_salvage_copy(struct log_salvage *salvage, const char *to, struct
 struct log_salvage *log_salvage_free(struct log_salvage *salvage) {
     if (!salvage) return NULL;
     mem_free(salvage->frames, salvage->cap * sizeof *salvage->frames);
+    mem_free(salvage->gaps, salvage->gaps_cap * sizeof *salvage->gaps);
     mem_free(salvage, sizeof *salvage);
     return NULL;
+}
+
+enum status log_write_end(struct env *env, const char *dir, struct manifest *manifest,
+                          uint64_t number, struct problem *why) {
+    struct out_log writer = { .env = env, .dir = dir, .number = number - 1 };
+    enum status status = out_base_end(&writer, manifest, manifest->base.seq, why);
+    enum status ended = out_end(&writer, why);
+    return status == OK ? ended : status;
 }

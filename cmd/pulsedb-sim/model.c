@@ -227,6 +227,12 @@ bool model_can_unflush(const struct model *model) {
     return false;
 }
 
+void model_forget_flushes(struct model *model) {
+    for (uint32_t db = 0; db < DBS; db++)
+        model->open.flushed[db] = (struct flushed){ .commit = model->count - 1, .db = db };
+    model->commits[model->count - 1] = model->open;
+}
+
 /* What was there before the flush comes back, but where something was written since. */
 static void unflush(struct model *model, struct expected *expected) {
     expected->begins = ":"; /* it counts keys whose time is over */
@@ -271,7 +277,7 @@ static void swap(struct model *model, uint32_t a, uint32_t b) {
 
 static void getat(struct model *model, const struct action *a, struct expected *expected) {
     uint64_t barrier = model->open.barrier[a->db];
-    if (a->at < barrier) {
+    if (a->at < barrier && a->at >= model->known_from) {
         expected->begins = "-NOHISTORY";
         return;
     }

@@ -120,3 +120,5 @@ const struct version *model_last(const struct model *model, uint32_t db, uint32_
 const struct version *model_past(const struct model *model, uint32_t db, uint32_t key, uint64_t at);
 /* Whether it is clear what UNFLUSH does: the newest flush took something away. */
 bool model_can_unflush(const struct model *model);
+/* It is not clear until the next flush. */
+void model_forget_flushes(struct model *model);

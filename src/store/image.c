@@ -128,6 +128,7 @@ static uint64_t table_number(struct image *image, struct walked_shard *walked,
     walked->tables[i] = (struct walked_table){ index, expected };
     walked->tables_count++;
     index->refs++;
+    index->walkers++;
     image->keys_total += expected;
     return i + 1;
 }
@@ -357,11 +358,16 @@ static void gather(void *self, struct entry *entry) {
     if (UNLIKELY(gathered->count == GATHER_MAX)) put_gathered(gathered);
 }
 
-/* The table under way is through; after the last one the shard's keys are. The lock is held. */
-static void finish_table(struct image *image, struct shard *shard, struct walked_shard *walked) {
-    struct walked_table *table = &walked->tables[walked->table++];
+/* The lock is held. */
+static void let_go_of_table(struct image *image, struct walked_table *table) {
+    table->index->walkers--;
     index_unref_later(image->store, image->worker, table->index);
     table->index = NULL;
+}
+
+/* The table under way is through; after the last one the shard's keys are. The lock is held. */
+static void finish_table(struct image *image, struct shard *shard, struct walked_shard *walked) {
+    let_go_of_table(image, &walked->tables[walked->table++]);
     if (walked->table < walked->tables_count) return;
     shard_last_raise(shard, store_clock(image->store));
     walked->visited = shard_last(shard);
@@ -638,7 +644,7 @@ static void let_go_of_tables(struct image *image, uint32_t number) {
     struct shard *shard = store_shard(image->store, number);
     lock_take(&shard->lock);
     for (; walked->table < walked->tables_count; walked->table++)
-        index_unref_later(image->store, image->worker, walked->tables[walked->table].index);
+        let_go_of_table(image, &walked->tables[walked->table]);
     lock_release(&shard->lock);
     mem_free(walked->tables, walked->tables_count * sizeof *walked->tables);
     buffer_deinit(&walked->buffer);

@@ -43,7 +43,8 @@ struct index {
     _Atomic uint64_t tombstone_size; /* bytes of tombstones */
     _Atomic uint64_t table_size;     /* bytes of tables and overflow buckets */
     uint64_t aside;                  /* bytes counted as flushed; 0: it is in use */
-    uint32_t refs;                   /* places that hold it: the present, periods of the past */
+    uint32_t refs;                   /* places that hold it: the present, periods, an image */
+    uint32_t walkers;                /* of these: images, which only look */
     uint8_t shard_bits;
     uint8_t grow_percent; /* staggered, so that shards do not double together */
     const struct siphash_key *seed;
