@@ -344,12 +344,8 @@ static enum status write_base(struct rehashing *rehashing, struct manifest_base 
     return status;
 }
 
-static enum status write_all(struct rehashing *rehashing, struct rehashed *out,
-                             struct problem *why) {
+static enum status write_all(struct rehashing *rehashing, struct problem *why) {
     struct manifest *manifest = rehashing->manifest, new;
-    struct store_stats stats;
-    store_stats(rehashing->store, NULL, &stats);
-    *out = (struct rehashed){ .keys = stats.keys, .versions = stats.history_records };
     manifest_copy(&new, manifest);
     new.logs_count = 0;
     enum status status = write_base(rehashing, &new.base, why);
@@ -365,7 +361,7 @@ static enum status write_all(struct rehashing *rehashing, struct rehashed *out,
 }
 
 enum status database_rehash(struct env *env, const char *dir, struct manifest *manifest,
-                            struct rehashed *out, struct problem *why) {
+                            struct problem *why) {
     if (!manifest->shards) manifest->shards = NEW_SHARDS;
     env_random(env, &manifest->seed, sizeof manifest->seed);
     struct store *store = store_for(env, manifest, why);
@@ -378,7 +374,7 @@ enum status database_rehash(struct env *env, const char *dir, struct manifest *m
     rehashing->worker = worker_new(store);
     arena_init(&rehashing->items.arena);
     enum status status = fill(rehashing, why);
-    if (status == OK) status = write_all(rehashing, out, why);
+    if (status == OK) status = write_all(rehashing, why);
     for (size_t i = 0; i < SHARDS_MAX; i++)
         if (rehashing->tables[i].db)
             mem_free(rehashing->tables[i].db,

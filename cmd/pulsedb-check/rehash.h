@@ -6,10 +6,7 @@
 
 struct env;
 
-struct rehashed {
-    uint64_t keys, versions;
-};
 /* `dir` holds whole files, which `manifest` names, but for its seed. Adds a base and a log that say the same and
  * writes a manifest of these. What the snapshot had of older versions is not taken along: the log's are. */
 MUST_USE enum status database_rehash(struct env *env, const char *dir, struct manifest *manifest,
-                                     struct rehashed *out, struct problem *why);
+                                     struct problem *why);

@@ -18,7 +18,10 @@ struct repairing {
     struct problem no_base; /* why there is none */
     struct base_losses base;
     struct log_losses log;
-    bool seedless; /* the seed of the keys' hash is lost */
+    bool seedless;           /* the seed of the keys' hash is lost */
+    enum status load_status; /* whether a server will start on it */
+    struct problem load_why;
+    struct loaded loaded;
     struct buffer out;
 };
 
@@ -85,7 +88,17 @@ static enum status save_base(struct repairing *repairing, struct problem *why) {
     if (!repairing->known)
         base->seq = log_salvage_first_seq(repairing->logs, repairing->has_base ? base->from : 0);
     if (!repairing->has_base) base->seq = log_salvage_reach(repairing->logs, base->seq);
+    if (!repairing->known && repairing->bases == 0 && base->seq > 1) {
+        repairing->had_base = true;
+        problem_set(&repairing->no_base, NOT_FOUND, 0, "no file of it is there");
+    }
     return OK;
+}
+
+static enum status rehash(struct repairing *repairing, struct problem *why) {
+    const struct request *request = repairing->request;
+    repairing->new.shards = repairing->base.shards;
+    return database_rehash(request->env, request->target, &repairing->new, why);
 }
 
 static enum status save(struct repairing *repairing, struct problem *why) {
@@ -108,10 +121,30 @@ static enum status save(struct repairing *repairing, struct problem *why) {
     if (error < 0)
         return problem_set(why, IO, -error, "cannot make %.160s durable", request->target);
     repairing->seedless = new->shards == 0;
-    if (!repairing->seedless) return manifest_write(request->env, request->target, new, why);
-    struct rehashed rehashed;
-    new->shards = repairing->base.shards;
-    status = database_rehash(request->env, request->target, new, &rehashed, why);
+    if (repairing->seedless) return rehash(repairing, why);
+    return manifest_write(request->env, request->target, new, why);
+}
+
+/* Whether the server would start on the copy. */
+static enum status try_loading(struct repairing *repairing, struct problem *why) {
+    const struct request *request = repairing->request;
+    struct store *store = store_for(request->env, &repairing->new, why);
+    enum status status = store ? database_load(request->env, request->target, &repairing->new,
+                                               UINT64_MAX, store, &repairing->loaded, why)
+                               : why->status;
+    store_free(store);
+    return status;
+}
+
+/* A seed that was read from a damaged manifest may be damaged itself. */
+static enum status save_and_load(struct repairing *repairing, struct problem *why) {
+    enum status status = save(repairing, why);
+    if (status != OK) return status;
+    repairing->load_status = try_loading(repairing, &repairing->load_why);
+    if (repairing->load_status != CORRUPT || repairing->known || repairing->seedless) return OK;
+    repairing->seedless = true;
+    status = rehash(repairing, why);
+    if (status == OK) repairing->load_status = try_loading(repairing, &repairing->load_why);
     return status;
 }
 
@@ -149,7 +182,7 @@ static void put_base(struct repairing *repairing) {
     }
     buffer_format(out,
                   "  base        generation %llu: %llu row%s and %llu older version%s saved%s\n",
-                  wide(repairing->new.base.generation), wide(base->keys), plural(base->keys),
+                  wide(repairing->old.base.generation), wide(base->keys), plural(base->keys),
                   wide(base->past), plural(base->past), base->whole ? ": all of it" : "");
     if (base->whole) return;
     buffer_format(out, "    damaged   %llu bytes are no part of it any more\n",
@@ -220,27 +253,6 @@ static void put_log(struct repairing *repairing) {
             wide(log->bytes_lost), log->where, wide(log->at));
 }
 
-/* Whether the server would start on the copy. */
-static enum status try_loading(struct repairing *repairing, struct problem *why) {
-    const struct request *request = repairing->request;
-    struct manifest manifest;
-    struct loaded loaded;
-    enum status status = manifest_read(request->env, request->target, &manifest, why);
-    if (status != OK) return status;
-    struct store *store = store_for(request->env, &manifest, why);
-    status = store ? database_load(request->env, request->target, &manifest, UINT64_MAX, store,
-                                   &loaded, why)
-                   : why->status;
-    store_free(store);
-    manifest_deinit(&manifest);
-    if (status != OK) return status;
-    buffer_format(&repairing->out,
-                  "  loaded      %llu key%s, %llu older version%s: a server will start on it\n",
-                  wide(loaded.keys), plural(loaded.keys), wide(loaded.versions),
-                  plural(loaded.versions));
-    return OK;
-}
-
 static int ends(const struct repairing *repairing) {
     bool base_lost = repairing->had_base && !(repairing->has_base && repairing->base.whole);
     if (base_lost || repairing->log.damaged) return ENDS_DAMAGED;
@@ -249,7 +261,6 @@ static int ends(const struct repairing *repairing) {
 }
 
 static int say_result(struct repairing *repairing) {
-    struct problem why = { .status = OK };
     put_base(repairing);
     put_log(repairing);
     if (repairing->seedless)
@@ -258,11 +269,16 @@ static int say_result(struct repairing *repairing) {
             BYTES("  rehashed    the seed of the keys' hash stood in MANIFEST and is lost: every "
                   "key was placed\n              anew. LOST: the versions that were older than "
                   "the snapshot\n"));
-    enum status status = try_loading(repairing, &why);
+    const struct loaded *loaded = &repairing->loaded;
+    if (repairing->load_status == OK)
+        buffer_format(&repairing->out,
+                      "  loaded      %llu key%s, %llu older version%s: a server will start on it\n",
+                      wide(loaded->keys), plural(loaded->keys), wide(loaded->versions),
+                      plural(loaded->versions));
     say(&repairing->out);
-    if (status != OK) {
+    if (repairing->load_status != OK) {
         fprintf(stderr, "pulsedb-check: the copy cannot be loaded: it is of no use as it is\n");
-        complain(&why);
+        complain(&repairing->load_why);
         return ENDS_DAMAGED;
     }
     int result = ends(repairing);
@@ -289,7 +305,7 @@ int check_repair(const struct request *request) {
         complain(&why);
         result = ENDS_USAGE;
     } else {
-        if (status == OK) status = save(&repairing, &why);
+        if (status == OK) status = save_and_load(&repairing, &why);
         result = status == OK ? say_result(&repairing) : complain(&why);
     }
     log_salvage_free(repairing.logs);

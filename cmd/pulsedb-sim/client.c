@@ -368,6 +368,7 @@ void clients_round(struct sim *sim) {
     for (size_t i = 0; i < CLIENTS; i++)
         if (sim->clients[i].gate > gate) gate = sim->clients[i].gate;
     persist_flush(process->pulse.persist, gate);
+    if (persist_state(process->pulse.persist) == PERSIST_OFF) clients_hear(sim);
 }
 
 struct bytes ask(struct sim *sim, uint32_t db, size_t count, const struct bytes *words) {
@@ -396,6 +397,7 @@ static void promise_in_a_second(struct sim *sim, uint32_t commit) {
 
 static void promise(struct sim *sim, const struct waiting *waiting) {
     struct promises *promises = &sim->promises;
+    if (persist_state(sim->process.pulse.persist) == PERSIST_OFF) return;
     raise_to(&promises->kill, waiting->made);
     if (sim->fsync == PERSIST_ALWAYS) {
         if (waiting->made > promises->weak) raise_to(&promises->durable, waiting->made);
@@ -406,14 +408,13 @@ static void promise(struct sim *sim, const struct waiting *waiting) {
     }
 }
 
-void promises_fsync(struct sim *sim, enum persist_fsync fsync) {
-    if (fsync == PERSIST_ALWAYS && sim->fsync != PERSIST_ALWAYS)
-        sim->promises.weak = sim->model.count - 1;
-    if (fsync == PERSIST_NO) {
-        promises_ripen(sim);
-        sim->promises.second_count = 0;
-    }
+void promises_change(struct sim *sim, enum persist_fsync fsync, bool appendonly) {
+    struct promises *promises = &sim->promises;
+    promises_ripen(sim);
+    if (fsync == PERSIST_ALWAYS) promises->weak = sim->model.count - 1;
+    if (fsync == PERSIST_NO || !appendonly) promises->second_count = 0;
     sim->fsync = fsync;
+    sim->appendonly = appendonly;
 }
 
 void promises_ripen(struct sim *sim) {

@@ -186,10 +186,19 @@ static void rename_key(struct model *model, const struct action *a, const struct
     say(expected, "+OK\r\n");
 }
 
+static uint32_t target(const struct action *a) {
+    return a->kind == MOVE ? a->key : a->other;
+}
+
+/* It is refused before anything is looked at. */
+static bool copies_itself(const struct action *a) {
+    return a->kind == COPY && a->db == a->other_db && a->key == target(a);
+}
+
 static void copy(struct model *model, const struct action *a, const struct version *state,
                  struct expected *expected) {
-    uint32_t to = a->kind == MOVE ? a->key : a->other;
-    if (a->db == a->other_db && a->key == to) {
+    uint32_t to = target(a);
+    if (copies_itself(a)) {
         say(expected, "-ERR source and destination objects are the same\r\n");
         return;
     }
@@ -311,7 +320,8 @@ static void run_on_database(struct model *model, const struct action *a,
 
 void model_run(struct model *model, const struct action *a, struct expected *expected) {
     const struct version *state = now(model, a->db, a->key);
-    if (a->kind != GETAT && a->kind != SELECT) shows(model, expected, a->db, a->key, model->count);
+    if (a->kind != GETAT && a->kind != SELECT && !copies_itself(a))
+        shows(model, expected, a->db, a->key, model->count);
     switch (a->kind) {
     case GET: say_value(expected, state); break;
     case GETDEL:

@@ -12,19 +12,27 @@ bool process_runs(const struct sim *sim) {
 }
 
 static struct persist_settings settings_of(const struct sim *sim) {
-    return (struct persist_settings){
-        .appendonly = true,
+    struct persist_settings settings = {
+        .appendonly = sim->appendonly,
         .fsync = sim->fsync,
         .history_persist = sim->character.history_persist,
         .snapshot_log_bytes = sim->character.snapshot_log_bytes,
     };
+    if (sim->character.save_changes > 0) {
+        settings.save[0].seconds = 1;
+        settings.save[0].changes = sim->character.save_changes;
+        settings.save_count = 1;
+    }
+    return settings;
 }
 
-static bool appendfsync_changed(void *self, enum setting_id id, struct problem *why) {
+static bool log_configured(void *self, enum setting_id id, struct problem *why) {
     (void)id;
     (void)why;
     struct sim *sim = self;
-    promises_fsync(sim, (enum persist_fsync)setting_int(sim->process.pulse.settings, appendfsync));
+    struct settings *now = sim->process.pulse.settings;
+    promises_change(sim, (enum persist_fsync)setting_int(now, appendfsync),
+                    setting_int(now, appendonly));
     struct persist_settings settings = settings_of(sim);
     persist_configure(sim->process.pulse.persist, &settings);
     return true;
@@ -40,6 +48,8 @@ static void log_moved(void *self) {
     struct sim *sim = self;
     struct pulse *pulse = &sim->process.pulse;
     enum persist_state state = persist_state(pulse->persist);
+    if (state == PERSIST_LOGGING && sim->process.state == PERSIST_OFF)
+        promises_change(sim, sim->fsync, true);
     if (state != sim->process.state) trace(sim, "-- the log is %s", states[state]);
     sim->process.state = state;
     const char *refusal = persist_refusal(pulse->persist);
@@ -101,7 +111,11 @@ enum status process_start(struct sim *sim, struct problem *why) {
     pulse->settings = settings_new();
     enum status status =
         settings_set(pulse->settings, SETTING_ID_appendfsync, fsync_word(sim->fsync), why);
-    settings_on_change(pulse->settings, SETTING_ID_appendfsync, appendfsync_changed, sim);
+    if (status == OK)
+        status = settings_set(pulse->settings, SETTING_ID_appendonly,
+                              sim->appendonly ? BYTES("yes") : BYTES("no"), why);
+    settings_on_change(pulse->settings, SETTING_ID_appendfsync, log_configured, sim);
+    settings_on_change(pulse->settings, SETTING_ID_appendonly, log_configured, sim);
     pulse->sessions = sessions_new();
     pulse->commands = sim->commands;
     pulse->started_ms = (int64_t)(env_realtime_ns(sim->env) / 1'000'000);
@@ -123,8 +137,12 @@ void process_kill(struct sim *sim) {
     env_sim_power(sim->env, true);
 }
 
+/* As main's: without a log a last snapshot is all there is. */
 enum status process_stop(struct sim *sim, struct problem *why) {
-    enum status status = persist_stop(sim->process.pulse.persist, true, why);
+    struct persist *persist = sim->process.pulse.persist;
+    enum status status = OK;
+    if (persist_state(persist) == PERSIST_OFF) status = persist_save(persist, why);
+    if (status == OK) status = persist_stop(persist, true, why);
     if (status != OK) {
         process_kill(sim);
         return status;

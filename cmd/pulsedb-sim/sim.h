@@ -1,7 +1,10 @@
 /* sim.h: a whole life of a database in a world that means it ill, from one seed.
  *
- *     life.c      what happens: time passes, commands, weather, crashes, starts
+ *     life.c      what happens: time passes, commands, orders
  *       │
+ *       ├── weather.c    what goes wrong meanwhile
+ *       ├── starts.c     how it ends, and begins again
+ *       │     └── rot.c       after a byte has changed
  *       ├── client.c     clients: commands, their answers, when those may leave
  *       ├── process.c    the server's core, wired: store, log, commands; one thread
  *       ├── check.c      after a start: is what is there what must be there?
@@ -32,6 +35,8 @@ struct character {
     uint64_t segment_size, snapshot_log_bytes;
     bool history_persist;
     bool crashes, errors, clock_steps, bit_rot;
+    bool switches;         /* appendonly is turned off and on */
+    uint64_t save_changes; /* a save rule: a second and so many; 0: none */
 };
 
 /* The server. What is NULL is not there: it has died, or not been born. */
@@ -89,6 +94,7 @@ struct sim {
     struct client clients[CLIENTS], nobody;
     struct promises promises;
     enum persist_fsync fsync;
+    bool appendonly;
     uint64_t words; /* texts made so far: no two are the same */
     /* The time that passed between turns of the log. What a disk takes is not in it: here it makes the
      * whole server wait, there a thread of its own. */
@@ -117,6 +123,24 @@ void digest(struct sim *sim, struct bytes bytes);
 /* life.c */
 void sim_run(struct sim *sim);
 
+/* weather.c */
+void weather_calm(struct sim *sim);
+void weather_change(struct sim *sim);
+void weather_clock(struct sim *sim);
+
+/* starts.c */
+void start_first(struct sim *sim);
+void end_and_start(struct sim *sim);
+void end_of_life(struct sim *sim); /* in order; and that the next would find all */
+
+/* rot.c */
+struct rot {
+    char path[320];
+    struct bytes content; /* owned */
+};
+bool rot_begin(struct sim *sim, struct rot *rot); /* false: there is nothing that could */
+void rot_end(struct sim *sim, struct rot *rot, bool mend);
+
 /* process.c */
 enum status process_start(struct sim *sim, struct problem *why);
 void process_kill(struct sim *sim); /* it does nothing more from now on; what it wrote stays */
@@ -133,7 +157,8 @@ bool clients_wait(const struct sim *sim);
 /* One command of nobody's; the answer lies in the arena. */
 struct bytes ask(struct sim *sim, uint32_t db, size_t count, const struct bytes *words);
 
-void promises_fsync(struct sim *sim, enum persist_fsync fsync); /* from now on */
+/* What is acknowledged is worth something else from now on. */
+void promises_change(struct sim *sim, enum persist_fsync fsync, bool appendonly);
 void promises_ripen(struct sim *sim); /* what was acknowledged a second ago is durable now */
 
 /* check.c: the recovered state is the model's after some commit from `least` on; the model is cut there. */

@@ -102,7 +102,9 @@ static void read_all(struct store *store, struct worker *worker) {
                     (void)arena_copy(&arena, value.bytes);
             }
             (void)past_versions(&txn, &key, skip_version, &left, &oldest);
-            if (i % 2) (void)txn_splice(&txn, &key, i * 10, BYTES("written"));
+            enum status status = OK;
+            if (i % 2) status = txn_splice(&txn, &key, i * 10, BYTES("written"));
+            assert(status == OK || status == NO_MEMORY);
             txn_commit(&txn);
             arena_clear(&arena);
         }
@@ -142,6 +144,7 @@ static void make_some(struct store *store, struct worker *worker) {
         struct value value;
         txn_begin_single(&txn, worker, &arena, key.shard, 0);
         bool found = txn_read(&txn, &key, &value);
+        enum status status = OK;
         char text[1200];
         memset(text, 'a' + (int)(n % 26), sizeof text);
         struct bytes bytes = { text, n % 7 == 0 ? sizeof text : n };
@@ -150,9 +153,10 @@ static void make_some(struct store *store, struct worker *worker) {
         else if (n % 11 == 10 && found)
             txn_delete(&txn, &key);
         else if (n % 3)
-            (void)txn_splice(&txn, &key, n * 20, bytes);
+            status = txn_splice(&txn, &key, n * 20, bytes);
         else
-            (void)txn_set_string(&txn, &key, bytes, 0);
+            status = txn_set_string(&txn, &key, bytes, 0);
+        assert(status == OK);
         txn_commit(&txn);
     }
     arena_deinit(&arena);

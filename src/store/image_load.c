@@ -347,7 +347,7 @@ static enum status load_past(struct reading *reading, uint32_t count) {
     uint64_t newest = loading->map_count ? loading->map[loading->map_count - 1].then : 0;
     for (uint32_t i = 0; i < count; i++) {
         struct loaded_record record = { .tombstone = false };
-        uint64_t prev_then;
+        uint64_t prev_then = 0;
         enum status status = take_record(reading, last, &then, &prev_then, &record);
         if (status != OK) return status;
         if (then <= newest) return bad(reading->why, "history is out of order");

@@ -174,16 +174,6 @@ static uint64_t instant(const struct txn *txn, uint64_t at) {
     return at > now ? now : at;
 }
 
-/* Makes a value that borrows from under a lock last as long as the transaction. */
-static void keep(struct txn *txn, struct value *value) {
-    if (value->blob && value->encoding == STRING_BLOB) {
-        txn_hold(txn, value->blob);
-    } else {
-        value->bytes = arena_copy(txn->arena, value->bytes);
-        value->blob = NULL;
-    }
-}
-
 static struct entry *entry_in(const struct index *index, const struct key *key) {
     if (!index) return NULL;
     _Atomic uint64_t *slot;
@@ -204,7 +194,7 @@ enum found past_read(struct txn *txn, const struct key *key, uint64_t at, struct
     struct index *index = database_at(&shard->databases[key->db], at);
     enum found found =
         past_state(txn, shard, key->db, key->name, entry_in(index, key), at, out, oldest);
-    if (found == FOUND) keep(txn, out);
+    if (found == FOUND) txn_keep(txn, out);
     const struct database *database = &shard->databases[key->db];
     uint64_t changed = atomic_load_explicit(&database->changed, memory_order_relaxed);
     if (at >= changed) txn_saw(txn, changed);

@@ -170,9 +170,25 @@ static inline void txn_visit(const struct txn *txn, struct shard *shard) {
 static inline void txn_leave(const struct txn *txn, struct shard *shard) {
     if (!txn_holds(txn, shard->number)) lock_release(&shard->lock);
 }
-/* Keeps a blob alive until the transaction ends. */
+/* Keeps a blob alive until the transaction ends; and whatever a value borrows from under the lock. */
 void txn_hold(struct txn *txn, struct blob *blob);
+void txn_keep(struct txn *txn, struct value *value);
 
+/* txn.c, for the files beside it. The shard is the transaction's in all of them. */
+/* The key's entry (tombstones too), remembered for the change that may follow; NULL: there is none. */
+struct entry *txn_find(struct txn *txn, const struct key *key);
+/* As txn_change, written nowhere and told to nobody. */
+void txn_apply(struct txn *txn, const struct key *key, const struct effect *effect);
+/* The present state under the lock; deletes a key whose time is over. */
+bool txn_read_locked(struct txn *txn, const struct key *key, struct value *out);
+void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause);
+struct entry *entry_new(const struct txn *txn, struct bytes name, const struct effect *state,
+                        unsigned words, uint64_t position);
+void entry_retire(struct worker *worker, struct entry *entry);
+/* For an entry that takes another's place; mostly nothing but a few bytes differ. */
+void entry_count_swap(struct index *index, const struct entry *before, const struct entry *after);
+/* Bytes at an offset of a blob that has room for them; what lies between is zero. */
+void blob_splice(struct blob *blob, uint64_t offset, struct bytes bytes, uint64_t length);
 /* Adds to (sign 1) or takes from (-1) the table's figures what `entry` is. */
 void entry_count(struct index *index, const struct entry *entry, int sign);
 /* For replay.c: as txn_change, told to nobody and written nowhere, where the key may not be what the

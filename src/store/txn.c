@@ -121,7 +121,7 @@ static void entry_release(void *ptr, size_t size) {
     mem_free(entry, size);
 }
 
-static void entry_retire(struct worker *worker, struct entry *entry) {
+void entry_retire(struct worker *worker, struct entry *entry) {
     worker_retire(worker, entry, entry_size(entry), entry_release);
 }
 
@@ -194,7 +194,7 @@ struct savepoint txn_savepoint(const struct txn *txn) {
     return (struct savepoint){ txn->undo, txn->changes, txn->told_count };
 }
 
-static void tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
+void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
     if (LIKELY(txn->store->sinks_count == 0)) return;
     if (txn->told_count == txn->told_cap) {
         uint32_t cap = txn->told_cap ? txn->told_cap * 2 : 8;
@@ -210,7 +210,7 @@ static void tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t c
 }
 
 void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind) {
-    tell(txn, &(struct key){ .db = db }, kind, CAUSE_COMMAND);
+    txn_tell(txn, &(struct key){ .db = db }, kind, CAUSE_COMMAND);
 }
 
 /* --- entries --- */
@@ -233,7 +233,7 @@ void entry_count(struct index *index, const struct entry *entry, int sign) {
 }
 
 /* The same for an entry that takes another's place; mostly nothing but a few bytes differ. */
-static void count_swap(struct index *index, const struct entry *before, const struct entry *after) {
+void entry_count_swap(struct index *index, const struct entry *before, const struct entry *after) {
     if (LIKELY(!entry_is_tombstone(before) && !entry_is_tombstone(after) &&
                !((before->words ^ after->words) & ENTRY_EXPIRE))) {
         uint64_t more = size_with_blob(after) - size_with_blob(before);
@@ -255,7 +255,7 @@ static struct index *index_of(struct txn *txn, const struct key *key) {
 }
 
 /* The key's entry (tombstones too), remembered for the change that may follow. */
-static struct entry *find(struct txn *txn, const struct key *key) {
+struct entry *txn_find(struct txn *txn, const struct key *key) {
     if (txn->last.index && txn->last.hash == key->hash && txn->last.name == key->name.data &&
         txn->last.db == key->db)
         return txn->last.entry;
@@ -280,8 +280,8 @@ static struct entry *find(struct txn *txn, const struct key *key) {
     return txn->last.entry;
 }
 
-static struct entry *entry_new(const struct txn *txn, struct bytes name, const struct effect *state,
-                               unsigned words, uint64_t position) {
+struct entry *entry_new(const struct txn *txn, struct bytes name, const struct effect *state,
+                        unsigned words, uint64_t position) {
     bool word = state->type != VALUE_NONE && state->encoding != STRING_INLINE &&
                 state->encoding != STRING_EDITED;
     bool long_key = UNLIKELY(name.len >= ENTRY_KLEN_LONG);
@@ -378,7 +378,7 @@ static unsigned arm(struct shard *shard, const struct index *index, const struct
 /* The whole state of a key changes, to that of a SET or, its type being NONE, a DELETE. */
 static void apply_state(struct txn *txn, const struct key *key, const struct effect *state) {
     struct shard *shard = store_shard(txn->store, key->shard);
-    struct entry *before = find(txn, key);
+    struct entry *before = txn_find(txn, key);
     struct index *index = index_of(txn, key);
     bool gone = state->type == VALUE_NONE;
     assert(!gone || (before && !entry_is_tombstone(before)));
@@ -422,7 +422,7 @@ static void apply_state(struct txn *txn, const struct key *key, const struct eff
     }
     struct entry *after = entry_new(txn, key->name, state, words, position);
     if (before) {
-        count_swap(index, before, after);
+        entry_count_swap(index, before, after);
         index_replace(txn->last.slot, after);
         if (!undo) entry_retire(txn->worker, before);
         txn->last.entry = after;
@@ -438,7 +438,7 @@ static void apply_state(struct txn *txn, const struct key *key, const struct eff
 static bool apply_int_in_place(struct txn *txn, const struct key *key, int64_t number,
                                int64_t expire_at_ms) {
     if (txn->flags & TXN_UNDO) return false;
-    struct entry *entry = find(txn, key);
+    struct entry *entry = txn_find(txn, key);
     if (!entry || entry->kind != (VALUE_STRING | STRING_INT << 4) ||
         entry_expire(entry) != expire_at_ms)
         return false;
@@ -462,7 +462,7 @@ static bool apply_int_in_place(struct txn *txn, const struct key *key, int64_t n
 
 static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_at_ms) {
     struct shard *shard = store_shard(txn->store, key->shard);
-    struct entry *before = find(txn, key);
+    struct entry *before = txn_find(txn, key);
     assert(before && !entry_is_tombstone(before));
     struct index *index =
         txn->last.index ? (struct index *)(uintptr_t)txn->last.index : index_of(txn, key);
@@ -491,7 +491,7 @@ static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_
         words |= arm(shard, index, key, before, expire_at_ms);
     }
     struct entry *after = entry_new(txn, key->name, &state, words, position);
-    count_swap(index, before, after);
+    entry_count_swap(index, before, after);
     index_replace(txn->last.slot, after);
     txn->last.entry = after;
     if (undo)
@@ -500,16 +500,10 @@ static void apply_expire(struct txn *txn, const struct key *key, int64_t expire_
         entry_retire(txn->worker, before);
 }
 
-static void splice_into(struct blob *blob, uint64_t offset, struct bytes bytes, uint64_t length) {
-    if (offset > blob->len) memset(blob->data + blob->len, 0, offset - blob->len);
-    if (bytes.len) memcpy(blob->data + offset, bytes.data, bytes.len);
-    blob->len = length;
-}
-
 /* A buffer changes in place; its blob has room (txn_splice saw to that). */
 static void apply_splice(struct txn *txn, const struct key *key, const struct effect *effect) {
     struct shard *shard = store_shard(txn->store, key->shard);
-    struct entry *entry = find(txn, key);
+    struct entry *entry = txn_find(txn, key);
     assert(entry && entry->kind == (VALUE_STRING | STRING_BUFFER << 4));
     struct blob *blob = entry_blob_word(entry);
     assert(effect->length <= blob->cap);
@@ -537,13 +531,13 @@ static void apply_splice(struct txn *txn, const struct key *key, const struct ef
         assert(words == entry->words);
         if (!chained && words & ENTRY_HISTORY) entry_store(entry, ENTRY_HISTORY, 0);
     }
-    splice_into(blob, effect->offset, effect->bytes, effect->length);
+    blob_splice(blob, effect->offset, effect->bytes, effect->length);
     entry->stamp = txn->stamp;
     entry->actor = txn->actor;
 }
 
 /* An effect on one key becomes true. */
-static void apply(struct txn *txn, const struct key *key, const struct effect *effect) {
+void txn_apply(struct txn *txn, const struct key *key, const struct effect *effect) {
     if (UNLIKELY(txn->flags & TXN_MULTI) && !txn->marked) txn_mark(txn);
     txn->changes++;
     switch ((enum effect_kind)effect->kind) {
@@ -568,16 +562,16 @@ static void apply(struct txn *txn, const struct key *key, const struct effect *e
 void txn_change(struct txn *txn, const struct key *key, const struct effect *effect) {
     assert(!txn->unlocked && txn->at == 0);
     debug_assert(txn_holds(txn, key->shard));
-    apply(txn, key, effect);
+    txn_apply(txn, key, effect);
     redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, effect);
-    tell(txn, key, effect->kind, CAUSE_COMMAND);
+    txn_tell(txn, key, effect->kind, CAUSE_COMMAND);
 }
 
 /* --- rolling back --- */
 
 static void undo_one(struct txn *txn, struct undo *undo) {
     if (undo->blob) { /* a splice in place */
-        splice_into(undo->blob, undo->offset, undo->bytes, undo->length);
+        blob_splice(undo->blob, undo->offset, undo->bytes, undo->length);
         undo->after->stamp = undo->stamp;
         undo->after->actor = undo->actor;
         if (undo->after->words & ENTRY_HISTORY)
@@ -666,17 +660,17 @@ void txn_expire(struct txn *txn, uint32_t db, _Atomic uint64_t *slot, struct ent
     redo_put(store_shard(txn->store, key.shard), txn, db, name, &over);
     txn->actor = actor;
     txn->last.index = NULL;
-    tell(txn, &key, EFFECT_DELETE, CAUSE_EXPIRED);
+    txn_tell(txn, &key, EFFECT_DELETE, CAUSE_EXPIRED);
     counter_add(&txn->worker->counters, COUNTER_expired_keys, 1);
 }
 
-/* Copies what would not outlive the lock. */
-static void keep(struct txn *txn, struct value *value) {
-    if (value->blob && value->encoding == STRING_BLOB)
+void txn_keep(struct txn *txn, struct value *value) {
+    if (value->blob && value->encoding == STRING_BLOB) {
         txn_hold(txn, value->blob);
-    else
+    } else {
         value->bytes = arena_copy(txn->arena, value->bytes);
-    if (value->encoding == STRING_BUFFER) value->blob = NULL;
+        value->blob = NULL;
+    }
 }
 
 /* What a reader of this key is shown became so then. */
@@ -688,8 +682,8 @@ static uint64_t made_at(const struct txn *txn, const struct key *key, const stru
     return stamp;
 }
 
-static bool read_locked(struct txn *txn, const struct key *key, struct value *out) {
-    struct entry *entry = find(txn, key);
+bool txn_read_locked(struct txn *txn, const struct key *key, struct value *out) {
+    struct entry *entry = txn_find(txn, key);
     if (UNLIKELY(atomic_load_explicit(&txn->store->gates_reads, memory_order_relaxed)))
         txn_saw(txn, made_at(txn, key, entry));
     if (!entry || entry_is_tombstone(entry)) return false;
@@ -771,14 +765,14 @@ bool txn_read(struct txn *txn, const struct key *key, struct value *out) {
         enum found found = peek(txn, key, out);
         if (LIKELY(found != PRUNED)) return found == FOUND;
     }
-    if (!txn->unlocked) return read_locked(txn, key, out);
+    if (!txn->unlocked) return txn_read_locked(txn, key, out);
     /* One read under the lock, as a transaction of its own: it may have to delete what is over. */
     UNINITIALIZED struct txn one;
     txn_begin_single(&one, txn->worker, txn->arena, key->shard, 0);
     one.now_ms = txn->now_ms;
     one.event = "expired";
-    bool found = read_locked(&one, key, out);
-    if (found) keep(txn, out);
+    bool found = txn_read_locked(&one, key, out);
+    if (found) txn_keep(txn, out);
     txn_commit(&one);
     return found;
 }
@@ -841,88 +835,11 @@ enum status txn_set_value(struct txn *txn, const struct key *key, const struct v
     return OK;
 }
 
-/* Whether an entry has what a change in place must leave behind: a history word for its record, or
- * else the bit that says that its past is not known. */
-static bool changes_in_place(const struct txn *txn, const struct entry *entry) {
-    bool records = atomic_load_explicit(&txn->store->history, memory_order_relaxed) &&
-                   !(entry->words & ENTRY_EXCLUDED);
-    return entry->words & (records ? ENTRY_HISTORY : ENTRY_PRUNED);
-}
-
-/* Overwrites a part of a string: in place where that works, else by a new value. `*length`: its length then. */
-static enum status splice(struct txn *txn, const struct key *key, uint64_t offset,
-                          struct bytes bytes, uint64_t *out) {
-    struct value value = { 0 };
-    char scratch[INT_TEXT_MAX];
-    bool found = read_locked(txn, key, &value);
-    assert(!found || value.type == VALUE_STRING);
-    struct bytes old = found ? value_text(&value, scratch) : (struct bytes){ 0 };
-    uint64_t length = offset + bytes.len > old.len ? offset + bytes.len : old.len;
-    *out = length;
-
-    struct entry *entry = found ? find(txn, key) : NULL;
-    if (entry && value.encoding == STRING_BUFFER && length <= value.blob->cap &&
-        changes_in_place(txn, entry)) {
-        apply(txn, key,
-              &(struct effect){
-                  .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes, .length = length });
-        return OK;
-    }
-    struct effect effect = { .kind = EFFECT_SET,
-                             .type = VALUE_STRING,
-                             .encoding = STRING_EDITED,
-                             .expire_at_ms = value.expire_at_ms };
-    if (length + key->name.len <= STRING_INLINE_MAX) {
-        char *text = arena_new(txn->arena, length ? length : 1);
-        if (old.len) memcpy(text, old.data, old.len);
-        if (offset > old.len) memset(text + old.len, 0, offset - old.len);
-        if (bytes.len) memcpy(text + offset, bytes.data, bytes.len);
-        effect.bytes = (struct bytes){ text, length };
-    } else {
-        /* Room to grow by half, so that appending is linear in all. */
-        struct blob *blob = blob_try(0, length + length / 2);
-        if (!blob) return NO_MEMORY;
-        if (old.len) memcpy(blob->data, old.data, old.len);
-        blob->len = old.len;
-        splice_into(blob, offset, bytes, length);
-        effect.encoding = STRING_BUFFER;
-        effect.blob = blob;
-    }
-    apply(txn, key, &effect);
-    return OK;
-}
-
-enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
-                       struct bytes bytes) {
-    assert(!txn->unlocked && txn->at == 0);
-    struct effect effect = { .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes };
-    enum status status = splice(txn, key, offset, bytes, &effect.length);
-    if (status != OK) return status;
-    /* However it was done: the log has what was asked for, which is small. */
-    redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, &effect);
-    tell(txn, key, EFFECT_SPLICE, CAUSE_COMMAND);
-    return OK;
-}
-
-enum status txn_replay(struct txn *txn, const struct key *key, const struct effect *effect) {
-    uint64_t length;
-    const struct entry *entry = find(txn, key);
-    bool there = entry && !entry_is_tombstone(entry);
-    if (effect->kind == EFFECT_SPLICE) {
-        if (there && entry_type(entry) != VALUE_STRING) return OK;
-        return splice(txn, key, effect->offset, effect->bytes, &length);
-    }
-    /* A key that is not in a snapshot, because it was deleted before it was visited, may still be changed and
-     * deleted in the log: that passes it by. */
-    if (there || effect->kind == EFFECT_SET) apply(txn, key, effect);
-    return OK;
-}
-
 /* --- watching --- */
 
 uint64_t txn_watch(struct txn *txn, const struct key *key, uint64_t *seen) {
     struct value value;
-    bool found = read_locked(txn, key, &value);
+    bool found = txn_read_locked(txn, key, &value);
     struct shard *shard = store_shard(txn->store, key->shard);
     *seen = txn->changes ? txn->stamp : shard_last(shard);
     return found ? value.stamp : 0;
@@ -930,10 +847,10 @@ uint64_t txn_watch(struct txn *txn, const struct key *key, uint64_t *seen) {
 
 bool txn_unchanged(struct txn *txn, const struct key *key, uint64_t stamp, uint64_t seen) {
     struct value value;
-    bool found = read_locked(txn, key, &value);
+    bool found = txn_read_locked(txn, key, &value);
     if (found || stamp) return found && value.stamp == stamp;
     /* Absent, and absent again: was it there in between? A tombstone tells. */
-    struct entry *entry = find(txn, key);
+    struct entry *entry = txn_find(txn, key);
     if (entry) return entry->stamp <= seen;
     const struct shard *shard = store_shard(txn->store, key->shard);
     const struct database *database = &shard->databases[key->db];
@@ -944,67 +861,4 @@ bool txn_unchanged(struct txn *txn, const struct key *key, uint64_t stamp, uint6
         if (word && word_entry(word)->stamp > seen) return false;
     }
     return shard->deletion_forgotten <= seen;
-}
-
-/* --- forgetting --- */
-
-static void wipe_records(struct history *history, const struct entry *entry) {
-    for (uint64_t position = entry_history(entry); position;) {
-        const struct record *record = history_at(history, position);
-        if (!record) return;
-        uint64_t prev = record->prev;
-        record_wipe(history, position);
-        position = prev;
-    }
-}
-
-/* Puts in the place of `before` an entry without a past, which says that it had one. `gone`: without
- * a present either, its tombstone being of `stamp`. */
-static void forget_entry(struct txn *txn, const struct key *key, struct index *index,
-                         _Atomic uint64_t *slot, struct entry *before, bool gone, uint64_t stamp) {
-    struct shard *shard = store_shard(txn->store, key->shard);
-    wipe_records(&shard->history, before);
-    struct value value = { 0 };
-    uint64_t position = 0;
-    if (!gone) {
-        entry_value(before, &value);
-    } else if (entry_is_tombstone(before)) { /* it goes when this record does */
-        position = history_put_state(&shard->history, before, txn->stamp, true, key->hash, key->db);
-        history_cut(&shard->history, position);
-    }
-    struct effect state = { .kind = EFFECT_SET,
-                            .type = value.type,
-                            .encoding = value.encoding,
-                            .number = value.number,
-                            .expire_at_ms = value.expire_at_ms,
-                            .bytes = value.bytes,
-                            .blob = value.blob ? blob_ref(value.blob) : NULL };
-    unsigned words = before->words & (ENTRY_LASTING | ENTRY_ARMED);
-    struct entry *after = entry_new(txn, key->name, &state, words | ENTRY_PURGED, position);
-    after->stamp = stamp;
-    after->actor = gone ? ACTOR_UNKNOWN : before->actor;
-    count_swap(index, before, after);
-    index_replace(slot, after);
-    entry_retire(txn->worker, before);
-}
-
-void past_purge(struct txn *txn, const struct key *key) {
-    struct shard *shard = store_shard(txn->store, key->shard);
-    struct database *database = &shard->databases[key->db];
-    assert(txn_holds(txn, key->shard));
-    struct entry *entry = find(txn, key);
-    struct index *index = database_now(database);
-    if (entry)
-        forget_entry(txn, key, index, txn->last.slot, entry, entry_is_tombstone(entry),
-                     entry->stamp);
-    txn->last.index = NULL;
-    for (uint32_t i = 0; i < database->periods_count; i++) {
-        struct period *period = &database->periods[i];
-        if (!period->index || period->index == index) continue;
-        _Atomic uint64_t *slot = NULL;
-        uint64_t word = index_find(period->index, key->hash, key->name, &slot);
-        if (word) forget_entry(txn, key, period->index, slot, word_entry(word), true, period->to);
-    }
-    txn->changes++;
-    redo_put(shard, txn, key->db, key->name, &(struct effect){ .kind = EFFECT_PURGE });
 }
