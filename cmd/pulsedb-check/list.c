@@ -1,8 +1,8 @@
 /* list.c: the changes in the log, one a line, in the order of their instants.
  *
- * A frame holds its shards' records one shard after another, and some that belong to the time of the next frame.
- * So the records of a frame wait, as lines, until a cut has passed them; then they are in order. Those that no cut
- * ever passes do not count: their transaction may not be whole. */
+ * A frame holds its shards' records one shard after another, and a record counts once a cut has passed it. So they
+ * wait, as lines, until one has; then they are put in order. What changes a whole database is a record of every
+ * shard: the first shard's is shown. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +20,6 @@ enum { VALUE_SHOWN = 64, TEXT_MAX = 512 * 1024 * 1024 };
 
 struct line {
     uint64_t stamp, order;
-    bool of_all; /* it stands in every shard's block: once is enough */
     char *text;
     size_t len;
 };
@@ -33,7 +32,6 @@ struct listing {
     struct line *lines; /* that no cut has passed yet */
     size_t count, cap;
     uint64_t order, shown, cut;
-    struct line last; /* the one shown before, of_all; its text is owned */
 };
 
 /* --- a line --- */
@@ -120,16 +118,18 @@ static void put_line(struct listing *listing, const struct redo_record *record) 
 
 /* --- waiting --- */
 
-static bool is_asked_for(const struct request *request, const struct redo_record *record) {
+static bool is_asked_for(const struct request *request, uint16_t shard,
+                         const struct redo_record *record) {
     if (record->stamp < request->from || record->stamp > request->to) return false;
-    if (!request->key.data || is_of_all(record->op)) return true;
+    if (is_of_all(record->op)) return shard == 0;
+    if (!request->key.data) return true;
     if (record->op == EFFECT_PIN || record->op == EFFECT_UNPIN) return false;
     return glob_match(request->key, record->key, false);
 }
 
-static void add_record(void *self, const struct redo_record *record) {
+static void add_record(void *self, uint16_t shard, const struct redo_record *record) {
     struct listing *listing = self;
-    if (!is_asked_for(listing->request, record)) return;
+    if (!is_asked_for(listing->request, shard, record)) return;
     put_line(listing, record);
     if (listing->count == listing->cap) {
         size_t cap = listing->cap ? listing->cap * 2 : 256, size = sizeof *listing->lines;
@@ -139,7 +139,6 @@ static void add_record(void *self, const struct redo_record *record) {
     struct line *line = &listing->lines[listing->count++];
     *line = (struct line){ .stamp = record->stamp,
                            .order = listing->order++,
-                           .of_all = is_of_all(record->op),
                            .text = mem_new(listing->text.len + 1),
                            .len = listing->text.len };
     memcpy(line->text, listing->text.data ? listing->text.data : "", line->len);
@@ -156,23 +155,12 @@ static int by_stamp(const void *a, const void *b) {
     return one->order < other->order ? -1 : one->order > other->order;
 }
 
-static void line_free(struct line *line) {
-    if (line->text) mem_free(line->text, line->len + 1);
-    *line = (struct line){ .stamp = 0 };
-}
-
-/* Shows a line, which is then the last one, unless it says the same of another shard. */
 static void show(struct listing *listing, struct line *line) {
-    struct line *last = &listing->last;
-    bool again = line->of_all && last->of_all && line->stamp == last->stamp &&
-                 bytes_equal((struct bytes){ line->text, line->len },
-                             (struct bytes){ last->text, last->len });
-    if (!again && listing->shown < listing->request->limit) {
+    if (listing->shown < listing->request->limit) {
         (void)!fwrite(line->text, 1, line->len, stdout);
         listing->shown++;
     }
-    line_free(last);
-    *last = *line;
+    mem_free(line->text, line->len + 1);
 }
 
 /* The lines that `cut` has passed. */
@@ -242,8 +230,8 @@ int check_list(const struct request *request) {
                 "pulsedb-check: %zu change%s after the last cut %s not shown: nobody was told that "
                 "it was done\n",
                 listing.count, plural(listing.count), listing.count == 1 ? "is" : "are");
-    for (size_t i = 0; i < listing.count; i++) line_free(&listing.lines[i]);
-    line_free(&listing.last);
+    for (size_t i = 0; i < listing.count; i++)
+        mem_free(listing.lines[i].text, listing.lines[i].len + 1);
     mem_free(listing.lines, listing.cap * sizeof *listing.lines);
     buffer_deinit(&listing.text);
     arena_deinit(&listing.arena);

@@ -27,7 +27,7 @@ static enum status visit_records(const struct redo_block *block,
     while ((status = redo_next(&rest, record.stamp, &record, why)) == OK) {
         if (counts->first == 0 || record.stamp < counts->first) counts->first = record.stamp;
         if (record.stamp > counts->last) counts->last = record.stamp;
-        if (visitor->record) visitor->record(visitor->self, &record);
+        if (visitor->record) visitor->record(visitor->self, block->shard, &record);
         records++;
     }
     counts->records += records;

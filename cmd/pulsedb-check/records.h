@@ -10,8 +10,8 @@ struct record_counts {
 };
 
 struct record_visitor {
-    void (*record)(void *self, const struct redo_record *record); /* NULL: only look */
-    void (*actor)(void *self, const struct actor_row *row);       /* NULL */
+    void (*record)(void *self, uint16_t shard, const struct redo_record *record); /* or NULL */
+    void (*actor)(void *self, const struct actor_row *row);                       /* or NULL */
     void *self;
 };
 

@@ -114,7 +114,8 @@ static enum status save(struct repairing *repairing, struct problem *why) {
     new->shards = repairing->old.shards;
     new->base = repairing->old.base;
     status = log_salvage_copy(repairing->logs, request->target, new, &repairing->log, why);
-    if (status == OK && repairing->log.frames == 0 && !repairing->has_base)
+    bool lost = repairing->had_base || repairing->log.damaged || !repairing->known;
+    if (status == OK && repairing->log.frames == 0 && !repairing->has_base && lost)
         return problem_set(why, CORRUPT, 0, "nothing in %.160s can be saved", request->path);
     if (status != OK) return status;
     int error = request->env->ops->sync_dir(request->env, request->target);

@@ -80,7 +80,7 @@ static void look(struct sim *sim, struct image *image) {
     }
 }
 
-/* Without history-persist a start may no longer know this: then it is not wrong, but less like it. */
+/* Without history-persist a start may no longer know this. */
 static const char unlike[] = "is not there since another time";
 
 /* NULL, or in which way the key is not as it was after commit `commit`. */
@@ -114,17 +114,13 @@ static unsigned differences(const struct sim *sim, const struct image *image, ui
     return count;
 }
 
-/* In how many keys the state is less like that after `commit` than it could be; -1: it is another. */
-static int unlikeness(const struct sim *sim, const struct image *image, uint32_t commit) {
-    int count = 0;
+static bool fits_commit(const struct sim *sim, const struct image *image, uint32_t commit) {
     for (uint32_t db = 0; db < DBS; db++)
         for (uint32_t key = 0; key < KEYS; key++) {
             const char *what = difference(sim, image, db, key, commit);
-            if (!what) continue;
-            if (what != unlike || sim->character.history_persist) return -1;
-            count++;
+            if (what && (what != unlike || sim->character.history_persist)) return false;
         }
-    return count;
+    return true;
 }
 
 static void show(const struct sim *sim, const struct image *image, uint32_t commit,
@@ -180,31 +176,30 @@ static bool same_barriers(const struct model *model, uint32_t a, uint32_t b) {
     return true;
 }
 
-/* Some commits leave nothing to be seen: a flush of an empty database, a swap of equal ones. Of those that fit
- * equally well the first is taken; and what depends on which it was is not asked any more. */
+/* Some commits leave nothing to be seen: a flush of an empty database, a swap of equal ones, a key made and deleted
+ * again if the past is not kept. Of those that fit the first is taken, and what depends on which it was is not
+ * asked any more. */
 void check_recovered(struct sim *sim, uint32_t least) {
     struct image image;
     worker_tick(sim->process.worker);
     look(sim, &image);
     struct model *model = &sim->model;
-    uint32_t last = model->count - 1, commit = last;
-    int best = -1;
+    uint32_t last = model->count - 1, commit = last, fits = 0;
     bool same_undo = true, same_past = sim->character.history_persist;
     for (uint32_t i = last + 1; i-- > least;) {
-        int now = unlikeness(sim, &image, i);
-        if (now < 0) continue;
-        same_undo &= best < 0 || same_flushes(model, i, commit);
-        same_past &= best < 0 || same_barriers(model, i, commit);
-        if (best >= 0 && now > best) continue;
-        best = now;
+        if (!fits_commit(sim, &image, i)) continue;
+        same_undo &= fits == 0 || same_flushes(model, i, commit);
+        same_past &= fits == 0 || same_barriers(model, i, commit);
         commit = i;
+        fits++;
     }
-    if (best < 0) fail_at_every(sim, &image, least);
+    if (fits == 0) fail_at_every(sim, &image, least);
     trace(sim, "recovered commit %u of %u, at least %u was promised", commit, last, least);
     sim->tally.lost += last - commit;
     model_cut(model, commit);
     if (!same_undo) model_forget_flushes(model);
     if (!same_past) model->known_from = image.now_ns;
+    if (fits > 1) model_blur(model, image.now_ns);
     arena_clear(&sim->arena);
 }
 
@@ -212,7 +207,7 @@ void check_present(struct sim *sim) {
     struct image image;
     look(sim, &image);
     uint32_t last = sim->model.count - 1;
-    if (unlikeness(sim, &image, last) < 0) {
+    if (!fits_commit(sim, &image, last)) {
         show(sim, &image, last, "the state is not that after");
         sim_fail(sim, "a wrong state: the model is at %" PRId64 " ms", image.now_ms);
     }
@@ -228,6 +223,7 @@ void check_past(struct sim *sim, unsigned questions) {
         struct bytes words[] = { BYTES("GETAT"), bytes_of(key_name(key)),
                                  arena_format(&sim->arena, "%019" PRIu64, at) };
         struct bytes reply = ask(sim, db, 3, words);
+        if (model_is_vague(model, at)) continue;
         sim->tally.past++;
         bool unknown = reply.data[0] == '-';
         if (unknown && (at < model->known_from || at < model->open.barrier[db])) continue;

@@ -108,6 +108,7 @@ static void draw_character(struct sim *sim) {
         .shards = 1u << below(sim, 4),
         .segment_size = 16384u << below(sim, 5),
         .snapshot_log_bytes = 32768u << below(sim, 6),
+        .look_ns = one_in(sim, 2) ? 0 : below(sim, 100'000),
         .history_persist = !one_in(sim, 4),
         .crashes = !one_in(sim, 6),
         .errors = !one_in(sim, 3),

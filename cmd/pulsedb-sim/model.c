@@ -286,6 +286,10 @@ static void swap(struct model *model, uint32_t a, uint32_t b) {
 
 static void getat(struct model *model, const struct action *a, struct expected *expected) {
     uint64_t barrier = model->open.barrier[a->db];
+    if (model_is_vague(model, a->at)) {
+        expected->begins = "";
+        return;
+    }
     if (a->at < barrier && a->at >= model->known_from) {
         expected->begins = "-NOHISTORY";
         return;
@@ -406,6 +410,20 @@ void model_cut(struct model *model, uint32_t last) {
     model->count = last + 1;
     model->open = model->commits[last];
     model->changed = false;
+}
+
+void model_blur(struct model *model, uint64_t until) {
+    struct span span = { model->commits[model->count - 1].stamp + 1, until };
+    if (model->vague_count < VAGUE_MAX)
+        model->vague[model->vague_count++] = span;
+    else
+        model->vague[VAGUE_MAX - 1].until = until;
+}
+
+bool model_is_vague(const struct model *model, uint64_t at) {
+    for (uint32_t i = 0; i < model->vague_count; i++)
+        if (at >= model->vague[i].from && at < model->vague[i].until) return true;
+    return false;
 }
 
 void model_init(struct model *model) {

@@ -17,7 +17,7 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 
-enum { DBS = 3, KEYS = 12, NAME_MAX_LEN = 16 };
+enum { DBS = 3, KEYS = 12, NAME_MAX_LEN = 16, VAGUE_MAX = 64 };
 
 enum action_kind {
     GET,
@@ -85,7 +85,11 @@ struct model {
     struct line lines[DBS][KEYS];
     struct commit *commits;
     uint32_t count, cap;
-    int64_t now_ms;      /* of the command that runs */
+    int64_t now_ms; /* of the command that runs */
+    struct span {
+        uint64_t from, until; /* ns */
+    } vague[VAGUE_MAX];       /* what was then the model is not sure of */
+    uint32_t vague_count;
     uint64_t known_from; /* ns: what was before may be unknown (history-persist no) */
     struct commit open;  /* what the one that is being made will be; its index is `count` */
     bool changed;        /* it is being made */
@@ -118,6 +122,9 @@ const struct version *model_last(const struct model *model, uint32_t db, uint32_
                                  uint32_t commit);
 /* The state at an instant. */
 const struct version *model_past(const struct model *model, uint32_t db, uint32_t key, uint64_t at);
+/* From after the last commit until then it is not clear which commits there were. */
+void model_blur(struct model *model, uint64_t until);
+bool model_is_vague(const struct model *model, uint64_t at);
 /* Whether it is clear what UNFLUSH does: the newest flush took something away. */
 bool model_can_unflush(const struct model *model);
 /* It is not clear until the next flush. */

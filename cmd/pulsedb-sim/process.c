@@ -141,7 +141,7 @@ void process_kill(struct sim *sim) {
 enum status process_stop(struct sim *sim, struct problem *why) {
     struct persist *persist = sim->process.pulse.persist;
     enum status status = OK;
-    if (persist_state(persist) == PERSIST_OFF) status = persist_save(persist, why);
+    if (persist_state(persist) == PERSIST_OFF) status = persist_save(persist, true, why);
     if (status == OK) status = persist_stop(persist, true, why);
     if (status != OK) {
         process_kill(sim);

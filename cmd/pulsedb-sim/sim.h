@@ -33,6 +33,7 @@ enum {
 struct character {
     unsigned shards;
     uint64_t segment_size, snapshot_log_bytes;
+    uint64_t look_ns; /* the slower a clock, the smaller the steps of a snapshot */
     bool history_persist;
     bool crashes, errors, clock_steps, bit_rot;
     bool switches;         /* appendonly is turned off and on */

@@ -7,10 +7,15 @@
 
 enum { MS = 1'000'000 };
 
-static const struct env_sim_faults calm = { .write_ns = 5'000, .sync_ns = 300'000 };
+static struct env_sim_faults calm(const struct sim *sim) {
+    return (struct env_sim_faults){ .write_ns = 5'000,
+                                    .sync_ns = 300'000,
+                                    .look_ns = sim->character.look_ns };
+}
 
 void weather_calm(struct sim *sim) {
-    env_sim_faults(sim->env, &calm);
+    struct env_sim_faults faults = calm(sim);
+    env_sim_faults(sim->env, &faults);
     env_sim_fail_at(sim->env, 0, 0);
     sim->calm_since_ns = env_monotonic_ns(sim->env);
     trace(sim, "-- calm");
@@ -21,7 +26,7 @@ static uint32_t some(struct sim *sim) {
 }
 
 static void storm(struct sim *sim) {
-    struct env_sim_faults faults = calm;
+    struct env_sim_faults faults = calm(sim);
     uint64_t kinds = 1 + below(sim, 63);
     if (kinds & 1) {
         faults.write_errors = some(sim);

@@ -137,7 +137,7 @@ enum status durable_stop(struct program *program, struct problem *why) {
         persist_state(pulse->persist) == PERSIST_OFF &&
         (settings.save_count || atomic_load(&pulse->shutdown_save) == SHUTDOWN_SAVE)) {
         log_write(pulse->log, LOG_NOTICE, "Saving a last snapshot", NULL, 0);
-        status = persist_save(pulse->persist, why);
+        status = persist_save(pulse->persist, true, why);
     }
     enum status stopped = persist_stop(pulse->persist, !program->load_failed, why);
     return status != OK ? status : stopped;

@@ -294,6 +294,7 @@ static void *loader_run(void *self) {
     struct pulse *pulse = &program->pulse;
     if (durable_load(program, &program->load_why) == OK) {
         atomic_fetch_and(&pulse->gates, ~(uint32_t)PULSE_LOADING);
+        atomic_store(&program->loaded, true);
         say_ready(pulse);
         notify("READY=1");
         return NULL;
@@ -304,6 +305,14 @@ static void *loader_run(void *self) {
     atomic_store(&pulse->stopping, 1);
     pulse_wake(pulse);
     return NULL;
+}
+
+/* Loading may take minutes more, and has changed nothing on disk that a start does not expect. */
+static void leave_at_once(struct program *program) {
+    log_write(program->pulse.log, LOG_NOTICE, "Stopped while loading: the files are as they were",
+              NULL, 0);
+    if (program->pidfile) unlink(program->pidfile);
+    _exit(EXIT_SUCCESS);
 }
 
 static enum status start_loading(struct program *program, struct problem *why) {
@@ -389,6 +398,7 @@ static int serve(int argc, char **argv) {
         server_run(program.server);
         notify("STOPPING=1");
         server_stop(program.server);
+        if (!program.loaded && !program.load_failed) leave_at_once(&program);
         pthread_join(program.loader, NULL);
         status = durable_stop(&program, &why);
         if (program.load_failed) {

@@ -37,7 +37,7 @@ struct program {
     char import_path[PATH_MAX];
 
     pthread_t loader;
-    _Atomic bool load_failed;
+    _Atomic bool loaded, load_failed;
     struct problem load_why;
     const char *pidfile; /* in the arena of warnings; NULL: none */
 };

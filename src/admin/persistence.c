@@ -51,7 +51,7 @@ static enum outcome save(struct call *call) {
     if (call->args_count == 3) return save_rdb(call);
     if (call->args_count != 1) return fail(call, ERR_SYNTAX);
     struct problem why;
-    if (persist_save(call->pulse->persist, &why) != OK) return fail_problem(call, &why);
+    if (persist_save(call->pulse->persist, false, &why) != OK) return fail_problem(call, &why);
     return reply_ok(call);
 }
 

@@ -93,7 +93,8 @@ struct env_sim_faults {
                             * counts as clean: it never reaches the disk, and the next sync is fine */
     uint32_t short_writes;      /* of a million writes: write a part */
     uint64_t write_ns, sync_ns; /* how long each such call takes */
-    uint64_t disk_size;         /* all files together, in bytes; beyond: ENOSPC. 0: no limit */
+    uint64_t look_ns;   /* and how long asking for the time does: what takes a share of it ends */
+    uint64_t disk_size; /* all files together, in bytes; beyond: ENOSPC. 0: no limit */
 };
 void env_sim_faults(struct env *env, const struct env_sim_faults *faults); /* from now on; copied */
 

@@ -62,6 +62,7 @@ static void sim_pass(struct env_sim *sim, uint64_t ns) {
 static uint64_t sim_monotonic_ns(struct env *env) {
     struct env_sim *sim = sim_lock(env);
     uint64_t ns = sim->monotonic_ns;
+    sim_pass(sim, sim->faults.look_ns);
     sim_unlock(sim);
     return ns;
 }

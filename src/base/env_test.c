@@ -533,6 +533,9 @@ TEST(faults_by_chance_hit_about_as_often_as_asked_and_take_their_time) {
     assert_true(cut > 350 && cut < 550);
     assert_int_equal(env->ops->sync(env, file), 0);
     assert_int_equal(env_monotonic_ns(env) - before, 1'003'000);
+    env_sim_faults(env, &(struct env_sim_faults){ .look_ns = 7 });
+    assert_int_equal(env_monotonic_ns(env) - before, 1'003'000);
+    assert_int_equal(env_monotonic_ns(env) - before, 1'003'007);
     env->ops->close(env, file);
     env_sim_free(env);
 }

@@ -316,7 +316,7 @@ static enum status check_batch(struct file_journal *file, const struct journal_b
                            (unsigned long long)batch->seq, (unsigned long long)(next - 1));
     if (batch->cut < cut || batch->synced > batch->cut)
         return problem_set(why, INVALID, 0, "a frame's cut cannot be before what it follows");
-    if (batch->bytes.len > FRAME_PAYLOAD_MAX || batch->blocks > UINT16_MAX)
+    if (batch->bytes.len > FRAME_PAYLOAD_MAX)
         return problem_set(why, LIMIT, 0, "a frame cannot be that large");
     return OK;
 }

@@ -8,8 +8,10 @@ enum { CRC_AT = 4, COUNTED_AT = 8 }; /* the checksum; what is in it */
 
 /* The header as it lies in the file. */
 struct layout {
-    uint32_t magic, crc, len;
-    uint16_t blocks, flags;
+    uint32_t magic, crc;
+    uint64_t len;
+    uint32_t blocks;
+    uint16_t flags, zero;
     uint64_t seq, cut, synced;
 };
 static_assert(sizeof(struct layout) == FRAME_HEADER);
@@ -23,11 +25,10 @@ uint32_t frame_seed(uint64_t id) {
 
 void frame_encode(const struct journal_batch *batch, uint32_t seed, char out[FRAME_HEADER]) {
     assert(batch->bytes.len <= FRAME_PAYLOAD_MAX);
-    assert(batch->blocks <= UINT16_MAX);
     struct layout layout = {
         .magic = FRAME_MAGIC,
-        .len = (uint32_t)batch->bytes.len,
-        .blocks = (uint16_t)batch->blocks,
+        .len = batch->bytes.len,
+        .blocks = batch->blocks,
         .flags = batch->flags,
         .seq = batch->seq,
         .cut = batch->cut,

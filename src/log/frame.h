@@ -1,7 +1,7 @@
 /* frame.h: one batch of the log as bytes (docs/formats/log.md), little endian:
  *
- *     magic 4 | crc 4 | len 4 | blocks 2 | flags 2 | seq 8 | cut 8 | synced 8 | payload len | 0 to 8
- *                     └──────────────────────── crc ──────────────────────────────────────┘
+ *     magic 4 | crc 4 | len 8 | blocks 4 | flags 2 | 0 2 | seq 8 | cut 8 | synced 8 | payload len | 0 to 8
+ *                     └─────────────────────────── crc ────────────────────────────────────────────┘
  *
  * The checksum is seeded with the random id of the file, so that what an earlier file has left in the same
  * blocks is no frame of this one. Thread: any.
@@ -12,14 +12,15 @@
 
 enum {
     FRAME_MAGIC = 0x31464c50, /* "PLF1" */
-    FRAME_HEADER = 40,
+    FRAME_HEADER = 48,
     FRAME_ALIGN = 8,
-    FRAME_PAYLOAD_MAX = INT32_MAX - 64,
 };
+#define FRAME_PAYLOAD_MAX ((uint64_t)1 << 40) /* more than any batch: what is longer is no frame */
 
 /* What a header says before anybody knows whether it is true. */
 struct frame_header {
-    uint32_t crc, len;
+    uint32_t crc;
+    uint64_t len;
     struct journal_batch batch; /* without its bytes */
 };
 

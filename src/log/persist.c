@@ -131,7 +131,6 @@ static enum status begin_logging(struct persist *persist, const struct file_jour
     if (!persist->journal) return why->status;
     persist->next_seq = file_journal_next_seq(persist->journal);
     persist->frame_cut = persist->synced_frame_cut = tail->cut;
-    persist->log_last = 0;
     persist->batch.actors = store_actors_interned(persist->store);
     uint64_t now = store_now(persist->store);
     persist_raise(&persist->written_cut, tail->cut);
@@ -209,42 +208,20 @@ enum status persist_restore(struct persist *persist, struct store *store,
     struct file_journal_tail start = { .last_seq = persist->manifest.now.base.seq - 1,
                                        .cut = store_now(store) };
     status = begin_logging(persist, &start, settings->appendonly, why);
-    return status == OK ? persist_save(persist, why) : status;
+    return status == OK ? persist_save(persist, false, why) : status;
 }
 
 /* --- changing the settings --- */
 
-static void switch_off(struct persist *persist) {
-    pthread_mutex_lock(&persist->append);
-    (void)!persist_write_end(persist);
-    pthread_mutex_unlock(&persist->append);
-    (void)!persist_sync(persist);
-    persist_set_state(persist, PERSIST_OFF, 0);
-    pthread_mutex_lock(&persist->lock);
-    bool busy =
-        persist->job != JOB_NONE; /* a snapshot needs its log to the end, and then ends that */
-    pthread_mutex_unlock(&persist->lock);
-    if (!busy) persist_stop_recording(persist);
-    persist_raise(&persist->acked_cut, atomic_load(&persist->written_cut));
-    persist_raise(&persist->acked_cut, atomic_load(&persist->wanted));
-}
-
+/* The rest is the log thread's to do (persist_follow_settings): whoever calls may hold shards, and may not wait. */
 void persist_configure(struct persist *persist, const struct persist_settings *settings) {
-    enum persist_state state = persist_state(persist);
     store_settings_of(persist, settings);
-    if (state == PERSIST_RECOVERING) return;
-    if (!settings->appendonly && state != PERSIST_OFF) switch_off(persist);
-    if (settings->appendonly && state == PERSIST_OFF)
-        (void)persist_ask(persist, JOB_SWITCH, PERSIST_BY_SWITCH);
+    if (persist_state(persist) == PERSIST_RECOVERING) return;
     store_gate_reads(persist->store, persist_gates_reads(persist));
-    if (settings->fsync == PERSIST_ALWAYS && persist_state(persist) == PERSIST_LOGGING) {
-        /* What was answered under another rule is made to keep this one's promise. */
-        pthread_mutex_lock(&persist->append);
-        bool written = persist_write_end(persist);
-        pthread_mutex_unlock(&persist->append);
-        if (written && persist_sync(persist)) persist_ack(persist);
-    }
-    if (persist->options.moved) persist->options.moved(persist->options.self);
+    pthread_mutex_lock(&persist->lock);
+    persist->configured = true;
+    pthread_cond_signal(&persist->bell);
+    pthread_mutex_unlock(&persist->lock);
 }
 
 /* --- figures --- */

@@ -112,8 +112,9 @@ enum persist_cause {
 bool persist_snapshot(struct persist *persist, enum persist_cause cause);
 /* Asks for one after the one that is under way; at once if that has ended meanwhile. */
 void persist_snapshot_after(struct persist *persist);
-/* Waits until a snapshot that began after this call is durable (SAVE). Without threads it does it itself. */
-MUST_USE enum status persist_save(struct persist *persist, struct problem *why);
+/* Waits until a snapshot that began after this call is durable (SAVE). While another one is under way: FULL, or,
+ * to `queue`, after that. Without threads it does it itself. No shard may be held. */
+MUST_USE enum status persist_save(struct persist *persist, bool queue, struct problem *why);
 
 struct persist_info {
     enum persist_state state;

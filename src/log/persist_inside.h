@@ -31,10 +31,8 @@ struct persist {
     struct redo_batch batch;   /* append */
     bool recording;            /* append: the store records, so there is something to write */
     bool pending;              /* append: `batch` was taken and could not be written yet */
-    size_t batch_written;      /* append: so much of it is in frames */
     bool dirty;                /* append: there are frames that were not synced */
     uint64_t next_seq;         /* append */
-    uint64_t log_last;         /* append: the newest stamp in the log */
     uint64_t frame_cut;        /* append: of the last frame */
     uint64_t synced_frame_cut; /* append: of the last one that is durable */
 
@@ -51,6 +49,7 @@ struct persist {
     pthread_cond_t bell, snap_bell, done; /* lock */
     bool log_asleep, stop;                /* lock */
     struct persist_settings settings;     /* lock */
+    bool configured;                      /* lock: they were changed */
     struct persist_info info;             /* lock: counts and times */
     enum persist_job job;                 /* lock: asked for or under way */
     bool job_runs;                        /* lock */

@@ -9,12 +9,12 @@ enum {
     TICK_NS = 100 * NS_PER_MS, /* the longest that the log thread sleeps */
     RETRY_NS = 200 * NS_PER_MS,
     RULES_NS = 100 * NS_PER_MS,
+    SWITCH_AGAIN_NS = 1000 * NS_PER_MS,
     /* everysec: what is acknowledged is durable within a second. A write waits at most for one sync to
      * end and for another, so the period is what is left of WINDOW_NS after two. */
     WINDOW_NS = 900 * NS_PER_MS,
     SLOW_NS = 400 * NS_PER_MS, /* a sync that takes longer: replies wait for it */
     PREPARE_BYTES = 256 * 1024,
-    FRAME_PIECE_MAX = 1024 * 1024 * 1024, /* of blocks, which are at most that long */
 };
 
 static uint64_t monotonic(struct persist *persist) {
@@ -94,36 +94,17 @@ static void note_write(struct persist *persist, bool ok, const struct problem *w
                  LOG_S("error", why->text));
 }
 
-/* The blocks of the batch that go into the next frame: all of them, unless they are enormous. */
-static struct bytes next_piece(const struct persist *persist, uint32_t *blocks) {
-    struct bytes all = buffer_bytes(&persist->batch.bytes), rest;
-    rest = (struct bytes){ all.data + persist->batch_written, all.len - persist->batch_written };
-    struct bytes piece = { rest.data, 0 };
-    struct redo_block block;
-    for (*blocks = 0; redo_next_block(&rest, &block, NULL) == OK; ++*blocks) {
-        size_t len = (size_t)(rest.data - piece.data);
-        if (*blocks && len > FRAME_PIECE_MAX) break;
-        piece.len = len;
-    }
-    return piece;
-}
-
-/* A frame, or several: only the last one's cut says that the batch is whole. */
 static bool append(struct persist *persist, struct problem *why) {
     const struct redo_batch *batch = &persist->batch;
-    do {
-        struct journal_batch frame = { .seq = persist->next_seq,
-                                       .synced = persist->synced_frame_cut };
-        frame.bytes = next_piece(persist, &frame.blocks);
-        bool last = persist->batch_written + frame.bytes.len == batch->bytes.len;
-        frame.cut = last ? batch->cut : persist->frame_cut;
-        if (journal_append(persist->journal, &frame, why) != OK) return false;
-        persist->next_seq++;
-        persist->frame_cut = frame.cut;
-        persist->dirty = true;
-        persist->batch_written += frame.bytes.len;
-    } while (persist->batch_written < batch->bytes.len);
-    if (batch->last > persist->log_last) persist->log_last = batch->last;
+    struct journal_batch frame = { .seq = persist->next_seq,
+                                   .cut = batch->cut,
+                                   .synced = persist->synced_frame_cut,
+                                   .blocks = batch->blocks,
+                                   .bytes = buffer_bytes(&batch->bytes) };
+    if (journal_append(persist->journal, &frame, why) != OK) return false;
+    persist->next_seq++;
+    persist->frame_cut = batch->cut;
+    persist->dirty = true;
     atomic_fetch_add_explicit(&persist->appended, batch->bytes.len, memory_order_relaxed);
     return true;
 }
@@ -149,10 +130,8 @@ static bool write_batch(struct persist *persist) {
 bool persist_write(struct persist *persist, uint64_t at_least) {
     if (persist->pending && !write_batch(persist)) return false;
     redo_take(persist->store, at_least, &persist->batch);
-    persist->batch_written = 0;
-    /* Nothing new, and nothing that waits for a later cut in the log: the cut moves on by itself. */
-    uint64_t needed = persist->log_last > at_least ? persist->log_last : at_least;
-    if (persist->batch.blocks == 0 && needed <= persist->frame_cut) {
+    /* Nothing new: the cut moves on by itself, unless the log itself has to say so. */
+    if (persist->batch.blocks == 0 && at_least <= persist->frame_cut) {
         persist_raise(&persist->written_cut, persist->batch.cut);
         return true;
     }
@@ -161,7 +140,7 @@ bool persist_write(struct persist *persist, uint64_t at_least) {
 
 bool persist_write_end(struct persist *persist) {
     if (!persist_write(persist, 0)) return false;
-    return persist->log_last <= persist->frame_cut || persist_write(persist, persist->log_last);
+    return !persist->batch.left || persist_write(persist, persist->batch.left);
 }
 
 static void wake(struct persist *persist) {
@@ -222,7 +201,8 @@ bool persist_sync(struct persist *persist) {
         if (frame_cut > persist->synced_frame_cut) persist->synced_frame_cut = frame_cut;
         pthread_mutex_unlock(&persist->append);
         persist_raise(&persist->synced_cut, cut);
-    } else if (persist_state(persist) != PERSIST_BROKEN) {
+    } else if (persist_state(persist) == PERSIST_LOGGING ||
+               persist_state(persist) == PERSIST_REFUSING) {
         log_line(persist->log, LOG_WARNING,
                  "The log could not be made durable: what the disk holds of it is not known any "
                  "more. Writes "
@@ -295,6 +275,47 @@ static void round_refusing(struct persist *persist, uint64_t now) {
     tell(persist);
 }
 
+/* --- the settings come true --- */
+
+static void switch_off(struct persist *persist) {
+    pthread_mutex_lock(&persist->append);
+    bool written = persist_write_end(persist);
+    pthread_mutex_unlock(&persist->append);
+    if (written)
+        (void)!persist_sync(persist); /* what it says no longer matters: nothing is promised */
+    persist_set_state(persist, PERSIST_OFF, 0);
+    persist_stop_recording(persist);
+    store_gate_reads(persist->store, false);
+    persist_raise(&persist->acked_cut, load(&persist->written_cut));
+    persist_raise(&persist->acked_cut, load(&persist->wanted));
+    tell(persist);
+}
+
+/* What was answered under another rule is made to keep the one of `always`. */
+static void keep_promise(struct persist *persist) {
+    pthread_mutex_lock(&persist->append);
+    bool written = persist_write_end(persist);
+    pthread_mutex_unlock(&persist->append);
+    if (written && persist_sync(persist)) persist_ack(persist);
+    tell(persist);
+}
+
+/* A job under way ends first: it looks at the settings itself. */
+static void follow_settings(struct persist *persist, uint64_t now) {
+    enum persist_state state = persist_state(persist);
+    pthread_mutex_lock(&persist->lock);
+    bool appendonly = persist->settings.appendonly, changed = persist->configured;
+    bool busy = persist->job != JOB_NONE;
+    uint64_t failed = persist->job_failed_ns;
+    persist->configured = false;
+    pthread_mutex_unlock(&persist->lock);
+    if (!appendonly && state != PERSIST_OFF && !busy) switch_off(persist);
+    if (appendonly && state == PERSIST_OFF && !busy && (!failed || now - failed >= SWITCH_AGAIN_NS))
+        (void)persist_ask(persist, JOB_SWITCH, PERSIST_BY_SWITCH);
+    if (changed && mode(persist) == PERSIST_ALWAYS && persist_state(persist) == PERSIST_LOGGING)
+        keep_promise(persist);
+}
+
 static void prepare(struct persist *persist) {
     struct problem why;
     if (load(&persist->appended) < PREPARE_BYTES) return;
@@ -312,6 +333,8 @@ static void write_if_recording(struct persist *persist) {
 
 uint64_t persist_log_round(struct persist *persist) {
     uint64_t now = monotonic(persist);
+    if (persist_state(persist) == PERSIST_RECOVERING) return now + TICK_NS;
+    follow_settings(persist, now);
     switch (persist_state(persist)) {
     case PERSIST_RECOVERING: break;
     case PERSIST_OFF: write_if_recording(persist); break;
@@ -348,7 +371,7 @@ void *persist_log_run(void *self) {
         /* Whoever wants more from here on takes the lock and sees that we sleep. */
         uint64_t now = monotonic(persist);
         bool wanted = persist_state(persist) == PERSIST_LOGGING && is_wanted(persist);
-        if (persist->stop || wanted || next <= now) continue;
+        if (persist->stop || persist->configured || wanted || next <= now) continue;
         persist->log_asleep = true;
         struct timespec until = { .tv_sec = (time_t)(next / 1000000000),
                                   .tv_nsec = (long)(next % 1000000000) };

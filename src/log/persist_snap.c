@@ -108,7 +108,6 @@ static enum status begin_log(struct persist *persist, struct problem *why) {
     store_redo_switch(persist->store, true);
     persist->recording = true;
     persist->pending = false;
-    persist->log_last = 0;
     return OK;
 }
 
@@ -172,9 +171,13 @@ void persist_stop_recording(struct persist *persist) {
     pthread_mutex_unlock(&persist->append);
 }
 
-/* What the job was for has come true. */
+/* What the job was for has come true, unless somebody wants something else by now. */
 static void settle(struct persist *persist, enum persist_job job) {
     if (job == JOB_SNAPSHOT) return;
+    pthread_mutex_lock(&persist->lock);
+    bool appendonly = persist->settings.appendonly;
+    pthread_mutex_unlock(&persist->lock);
+    if (job == JOB_SWITCH && !appendonly) return;
     store_gate_reads(persist->store, atomic_load(&persist->fsync) == PERSIST_ALWAYS);
     persist_set_state(persist, PERSIST_LOGGING, 0);
     persist_ack(persist);
@@ -290,16 +293,25 @@ void *persist_snap_run(void *self) {
     return NULL;
 }
 
-enum status persist_save(struct persist *persist, struct problem *why) {
+enum status persist_save(struct persist *persist, bool queue, struct problem *why) {
     pthread_mutex_lock(&persist->lock);
-    uint64_t before = persist->jobs_done;
+    bool busy = persist->job != JOB_NONE;
+    uint64_t target = persist->jobs_done + (busy ? 2 : 1);
+    bool refused = persist->stop || (busy && !queue);
+    if (busy && queue) {
+        persist->again = true;
+    } else if (!refused) {
+        persist->job = JOB_SNAPSHOT;
+        persist->info.cause = PERSIST_BY_COMMAND;
+        pthread_cond_signal(&persist->snap_bell);
+    }
     pthread_mutex_unlock(&persist->lock);
-    if (!persist_snapshot(persist, PERSIST_BY_COMMAND))
-        return problem_set(why, FULL, 0, "Background save already in progress");
+    if (refused) return problem_set(why, FULL, 0, "Background save already in progress");
     uint64_t wait_ns;
-    while (!persist->snap_started && persist_snap_step(persist, &wait_ns)) continue;
+    while (!persist->snap_started && persist->jobs_done < target)
+        (void)persist_snap_step(persist, &wait_ns);
     pthread_mutex_lock(&persist->lock);
-    while (persist->jobs_done == before) pthread_cond_wait(&persist->done, &persist->lock);
+    while (persist->jobs_done < target) pthread_cond_wait(&persist->done, &persist->lock);
     bool failed = persist->info.last_failed;
     pthread_mutex_unlock(&persist->lock);
     return failed ? problem_set(why, IO, 0, "the snapshot failed: the server's log says why") : OK;

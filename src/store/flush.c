@@ -48,9 +48,11 @@ static void index_aside(struct store *store, struct index *index, bool aside) {
 
 void index_unref_later(struct store *store, struct worker *worker, struct index *index) {
     if (!index) return;
-    assert(index->refs > 0);
-    if (--index->refs > 0) return;
-    index_aside(store, index, false);
+    assert(index->refs > index->walkers);
+    index->refs--;
+    /* What only an image still looks at is no longer the past's: no budget can win it back. */
+    if (index->refs == index->walkers) index_aside(store, index, false);
+    if (index->refs > 0) return;
     worker_retire(worker, index, index_size(index), index_released);
 }
 
@@ -86,7 +88,9 @@ void shard_flush(struct txn *txn, struct shard *shard, uint32_t db) {
         index_unref_later(store, txn->worker, index);
         return;
     }
-    if (atomic_load_explicit(&store->history, memory_order_relaxed)) {
+    /* While a log is replayed an UNFLUSH may follow, whatever the settings are by now. */
+    if (atomic_load_explicit(&store->history, memory_order_relaxed) ||
+        UNLIKELY(atomic_load_explicit(&store->loading, memory_order_relaxed) != 0)) {
         period_push(database, (struct period){ .from = database->since,
                                                .to = txn->stamp,
                                                .index = index,

@@ -110,7 +110,7 @@ struct image_loader *image_loader_new(struct store *store, uint64_t bytes) {
     loader->store = store;
     loader->shards = mem_new_zero(store->shards_count * sizeof *loader->shards);
     loader->room = bytes / KEY_ROW_MIN;
-    atomic_store_explicit(&store->loading, true, memory_order_release);
+    atomic_fetch_add_explicit(&store->loading, 1, memory_order_release);
     return loader;
 }
 
@@ -122,7 +122,7 @@ static void forget_map(struct loading *loading) {
 
 struct image_loader *image_loader_free(struct image_loader *loader) {
     if (!loader) return NULL;
-    atomic_store_explicit(&loader->store->loading, false, memory_order_release);
+    atomic_fetch_sub_explicit(&loader->store->loading, 1, memory_order_release);
     for (unsigned i = 0; i < loader->store->shards_count; i++) {
         struct loading *loading = &loader->shards[i];
         forget_map(loading);

@@ -609,6 +609,22 @@ TEST(keys_expire_after_loading) {
     world_free(w);
 }
 
+TEST(what_an_image_still_looks_at_does_not_count_as_past) {
+    struct world *w = world_new();
+    make_one_of_each(w);
+    flush(w, 0);
+    assert_true(w->store->flushed_size > 0);
+    struct image *image = image_begin(w->store, w->worker, true);
+    struct store_settings settings = store_settings(w->store);
+    settings.history_memory = 1;
+    store_configure(w->store, &settings);
+    store_janitor(w->store);
+    assert_int_equal(w->store->flushed_size, 0);
+    image_end(image);
+    assert_int_equal(w->store->flushed_size, 0);
+    world_free(w);
+}
+
 TEST(half_an_image_can_be_given_up) {
     struct world *w = world_new();
     make_one_of_each(w);

@@ -40,6 +40,8 @@ uint64_t past_records(struct store *store, uint32_t db);
 
 /* Forgets the key's past; the present stays. The shard must be locked. */
 void past_purge(struct txn *txn, const struct key *key);
+/* The same only for what FLUSH has put aside. Writes no log. */
+void past_purge_flushed(struct txn *txn, const struct key *key);
 
 /* The instant from which on every key of every database is known, ns; 0: since the beginning. */
 uint64_t past_horizon(struct store *store, const struct txn *txn);

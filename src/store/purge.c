@@ -42,6 +42,22 @@ static void forget_entry(struct txn *txn, const struct key *key, struct index *i
     entry_retire(txn->worker, before);
 }
 
+void past_purge_flushed(struct txn *txn, const struct key *key) {
+    struct database *database = &store_shard(txn->store, key->shard)->databases[key->db];
+    const struct index *now = database_now(database);
+    assert(txn_holds(txn, key->shard));
+    txn->last.index = NULL;
+    for (uint32_t i = 0; i < database->periods_count; i++) {
+        struct period *period = &database->periods[i];
+        bool met = !period->index || period->index == now;
+        for (uint32_t n = 0; n < i; n++) met |= database->periods[n].index == period->index;
+        if (met) continue; /* a table is purged once, as of the last time it was put aside */
+        _Atomic uint64_t *slot = NULL;
+        uint64_t word = index_find(period->index, key->hash, key->name, &slot);
+        if (word) forget_entry(txn, key, period->index, slot, word_entry(word), true, period->to);
+    }
+}
+
 void past_purge(struct txn *txn, const struct key *key) {
     struct shard *shard = store_shard(txn->store, key->shard);
     struct database *database = &shard->databases[key->db];
@@ -51,14 +67,7 @@ void past_purge(struct txn *txn, const struct key *key) {
     if (entry)
         forget_entry(txn, key, index, txn->last.slot, entry, entry_is_tombstone(entry),
                      entry->stamp);
-    txn->last.index = NULL;
-    for (uint32_t i = 0; i < database->periods_count; i++) {
-        struct period *period = &database->periods[i];
-        if (!period->index || period->index == index) continue;
-        _Atomic uint64_t *slot = NULL;
-        uint64_t word = index_find(period->index, key->hash, key->name, &slot);
-        if (word) forget_entry(txn, key, period->index, slot, word_entry(word), true, period->to);
-    }
+    past_purge_flushed(txn, key);
     txn->changes++;
     redo_put(shard, txn, key->db, key->name, &(struct effect){ .kind = EFFECT_PURGE });
 }

@@ -5,7 +5,8 @@
 
 enum {
     REDO_KEEP = 64 * 1024, /* a shard's buffer that has grown over this goes back after a take */
-    RECORD_HEAD_MAX = 4 + 2 * VARINT_MAX,
+    RECORD_FIXED = 4,      /* operation, database, actor */
+    RECORD_HEAD_MAX = RECORD_FIXED + 2 * VARINT_MAX,
     RECORD_ARGS_MAX = 4 * VARINT_MAX + 2,
 };
 
@@ -53,55 +54,10 @@ static char *put_args(char *at, const struct effect *effect) {
     return at;
 }
 
-static void put_u16(char *at, uint32_t n) {
-    at[0] = (char)n;
-    at[1] = (char)(n >> 8);
-}
-static void put_u32(char *at, uint32_t n) {
-    put_u16(at, n & 0xffff);
-    put_u16(at + 2, n >> 16);
-}
-static uint32_t get_u16(const char *at) {
-    return (uint32_t)(unsigned char)at[0] | (uint32_t)(unsigned char)at[1] << 8;
-}
-static uint32_t get_u32(const char *at) {
-    return get_u16(at) | get_u16(at + 2) << 16;
-}
-
-static void put_header(char *at, uint32_t shard, uint32_t records, size_t size) {
-    put_u16(at, shard);
-    put_u16(at + 2, 0);
-    put_u32(at + 4, records);
-    put_u32(at + 8, (uint32_t)size);
-    put_u32(at + 12, (uint32_t)((uint64_t)size >> 32));
-}
-
-/* Header of the block that is being filled; records follow it. */
-static void close_block(struct shard *shard) {
-    struct redo *redo = &shard->redo;
-    put_header(redo->data + redo->block, shard->number, redo->records,
-               redo->len - redo->block - REDO_BLOCK_HEADER);
-}
-
-static void open_block(struct redo *redo) {
-    (void)room(redo, REDO_BLOCK_HEADER);
-    redo->block = redo->len;
-    redo->len += REDO_BLOCK_HEADER;
-    redo->blocks++;
-    redo->records = 0;
-    redo->stamp = 0;
-}
-
 void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct bytes name,
               const struct effect *effect) {
     struct redo *redo = &shard->redo;
     if (!redo->on) return;
-    if (UNLIKELY(redo->blocks == 0)) {
-        open_block(redo);
-    } else if (UNLIKELY(redo->len - redo->block > REDO_BLOCK_MAX)) {
-        close_block(shard);
-        open_block(redo);
-    }
     size_t content = effect->blob ? effect->blob->len : effect->bytes.len;
     char *start = room(redo, RECORD_HEAD_MAX + name.len + RECORD_ARGS_MAX + content), *at = start;
     assert(txn->stamp >= redo->stamp);
@@ -118,17 +74,13 @@ void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct by
 }
 
 struct redo_mark redo_mark(const struct shard *shard) {
-    const struct redo *redo = &shard->redo;
-    return (struct redo_mark){ redo->stamp, redo->len, redo->block, redo->blocks, redo->records };
+    return (struct redo_mark){ shard->redo.stamp, shard->redo.len, shard->redo.records };
 }
 
 void redo_rewind(struct shard *shard, struct redo_mark mark) {
-    struct redo *redo = &shard->redo;
-    redo->stamp = mark.stamp;
-    redo->len = mark.len;
-    redo->block = mark.block;
-    redo->blocks = mark.blocks;
-    redo->records = mark.records;
+    shard->redo.stamp = mark.stamp;
+    shard->redo.len = mark.len;
+    shard->redo.records = mark.records;
 }
 
 static void redo_forget(struct redo *redo) {
@@ -137,8 +89,8 @@ static void redo_forget(struct redo *redo) {
         redo->data = NULL;
         redo->cap = 0;
     }
-    redo->len = redo->block = 0;
-    redo->blocks = redo->records = 0;
+    redo->len = 0;
+    redo->records = 0;
     redo->stamp = 0;
 }
 
@@ -168,15 +120,81 @@ void redo_batch_deinit(struct redo_batch *batch) {
     buffer_deinit(&batch->bytes);
 }
 
-/* One shard's records; its lock is held for a copy of what is mostly some hundred bytes. */
+static void put_u16(char *at, uint32_t n) {
+    at[0] = (char)n;
+    at[1] = (char)(n >> 8);
+}
+static void put_u32(char *at, uint32_t n) {
+    put_u16(at, n & 0xffff);
+    put_u16(at + 2, n >> 16);
+}
+static uint32_t get_u16(const char *at) {
+    return (uint32_t)(unsigned char)at[0] | (uint32_t)(unsigned char)at[1] << 8;
+}
+static uint32_t get_u32(const char *at) {
+    return get_u16(at) | get_u16(at + 2) << 16;
+}
+
+static void put_header(char *at, uint32_t shard, uint32_t records, size_t size) {
+    put_u16(at, shard);
+    put_u16(at + 2, 0);
+    put_u32(at + 4, records);
+    put_u32(at + 8, (uint32_t)size);
+    put_u32(at + 12, (uint32_t)((uint64_t)size >> 32));
+}
+
+static void put_block(struct redo_batch *batch, uint32_t shard, uint32_t records,
+                      struct bytes bytes) {
+    char *at = buffer_reserve(&batch->bytes, REDO_BLOCK_HEADER + bytes.len);
+    assert(at);
+    put_header(at, shard, records, bytes.len);
+    memcpy(at + REDO_BLOCK_HEADER, bytes.data, bytes.len);
+    batch->bytes.len += REDO_BLOCK_HEADER + bytes.len;
+    batch->blocks++;
+}
+
+/* Puts the records up to the cut into the batch; what is later stays, its first record with its whole stamp
+ * instead of a difference. */
+static void split_shard(struct shard *shard, struct redo_batch *batch) {
+    struct redo *redo = &shard->redo;
+    struct bytes rest = { redo->data, redo->len };
+    struct redo_record record = { .stamp = 0 };
+    const char *at = rest.data;
+    uint32_t before = 0;
+    for (;; before++) {
+        at = rest.data;
+        enum status status = redo_next(&rest, record.stamp, &record, NULL);
+        assert(status == OK); /* we wrote it, and there is a later one than the cut */
+        if (record.stamp > batch->cut) break;
+    }
+    size_t taken = (size_t)(at - redo->data);
+    if (before) put_block(batch, shard->number, before, (struct bytes){ redo->data, taken });
+    struct bytes after = { at + RECORD_FIXED, redo->len - taken - RECORD_FIXED };
+    uint64_t delta;
+    bool read = varint_take(&after, &delta);
+    assert(read);
+    size_t cap = RECORD_FIXED + VARINT_MAX + after.len;
+    char *data = mem_new(cap), *to = data + RECORD_FIXED;
+    memcpy(data, at, RECORD_FIXED);
+    to = varint_put(to, record.stamp);
+    memcpy(to, after.data, after.len);
+    mem_free(redo->data, redo->cap);
+    redo->data = data;
+    redo->cap = cap;
+    redo->len = (size_t)(to - data) + after.len;
+    redo->records -= before;
+    raise(&batch->left, redo->stamp);
+}
+
+/* One shard's records up to the cut; its lock is held for a copy of what is mostly some hundred bytes. */
 static void take_shard(struct shard *shard, struct redo_batch *batch) {
     struct redo *redo = &shard->redo;
-    if (redo->blocks == 0) return;
-    raise(&batch->last, redo->stamp);
-    close_block(shard);
-    buffer_put(&batch->bytes, (struct bytes){ redo->data, redo->len });
-    assert(!batch->bytes.overflow);
-    batch->blocks += redo->blocks;
+    if (redo->records == 0) return;
+    if (UNLIKELY(redo->stamp > batch->cut)) {
+        split_shard(shard, batch);
+        return;
+    }
+    put_block(batch, shard->number, redo->records, (struct bytes){ redo->data, redo->len });
     redo_forget(redo);
 }
 
@@ -217,7 +235,7 @@ void redo_take(struct store *store, uint64_t at_least, struct redo_batch *batch)
     buffer_clear(&batch->bytes);
     buffer_shrink(&batch->bytes, (size_t)REDO_KEEP * 64);
     batch->blocks = 0;
-    batch->last = 0;
+    batch->left = 0;
     uint64_t cut = store_clock(store);
     raise(&cut, at_least);
     batch->cut = cut;
@@ -320,7 +338,8 @@ enum status redo_next(struct bytes *rest, uint64_t stamp, struct redo_record *ou
         return bad(why, "is cut short");
     if (__builtin_add_overflow(stamp, delta, &record.stamp) || record.stamp == 0)
         return bad(why, "has an impossible time");
-    if (record.key.len > KEY_SIZE_MAX) return bad(why, "has too long a key");
+    bool pin = record.op == EFFECT_PIN || record.op == EFFECT_UNPIN;
+    if (record.key.len > (pin ? PIN_NAME_MAX : KEY_SIZE_MAX)) return bad(why, "has too long a key");
     enum status status = read_args(&at, &record, why);
     if (status != OK) return status;
     *rest = at;

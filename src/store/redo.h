@@ -3,8 +3,8 @@
  * txn_change appends each effect to its shard's redo buffer, under the shard's lock. Whoever writes
  * the log takes all buffers at once (redo_take) and so gets a batch with a cut: every change stamped
  * at or before the cut is in this batch or in an earlier one, because each shard's clock was raised to
- * the cut before its lock was let go (STORE.md 9.3). Records after the cut may be in it too: they
- * count only once a later batch's cut has passed them.
+ * the cut before its lock was let go (STORE.md 9.3). What is stamped after the cut stays for the next
+ * batch, so that a transaction over many shards is in one batch whole.
  *
  *     record:  op 1 | db 1 | actor 2 | varint (stamp - stamp before it in the block; first: stamp)
  *              | varint key length | key | what the op needs (docs/formats/log.md)
@@ -26,19 +26,15 @@ struct actor_row {
     struct bytes op, client; /* borrowed */
 };
 
-enum {
-    REDO_BLOCK_HEADER = 16,
-    REDO_BLOCK_MAX = 64 * 1024 * 1024, /* a block that has grown over this is followed by another */
-};
+enum { REDO_BLOCK_HEADER = 16 };
 
 /* A batch: [block]... ready for the journal. Owned by who takes; reused from take to take. */
 struct redo_batch {
     struct buffer bytes; /* block: shard u16 | flags u16 (0) | records u32 | bytes u64 | records */
-    uint32_t
-        blocks; /* shards' blocks, mostly one each; one more for actors, whose shard is REDO_ACTORS */
-    uint64_t cut;    /* ns */
-    uint64_t last;   /* the newest stamp in it; 0: it has no records */
-    uint64_t actors; /* how many actors were written so far, over all batches */
+    uint32_t blocks;     /* shards' blocks; one more for actors, whose shard is REDO_ACTORS */
+    uint64_t cut;        /* ns */
+    uint64_t left;       /* the newest stamp that was left for the next batch; 0: nothing was */
+    uint64_t actors;     /* how many actors were written so far, over all batches */
 };
 enum { REDO_ACTORS = 0xffff };
 

@@ -27,11 +27,13 @@ struct replay {
 struct replay *replay_new(struct store *store) {
     struct replay *replay = mem_new(sizeof *replay);
     *replay = (struct replay){ store, mem_new_zero(store->shards_count * sizeof(struct replayed)) };
+    atomic_fetch_add_explicit(&store->loading, 1, memory_order_release);
     return replay;
 }
 
 struct replay *replay_free(struct replay *replay) {
     if (!replay) return NULL;
+    atomic_fetch_sub_explicit(&replay->store->loading, 1, memory_order_release);
     for (unsigned i = 0; i < replay->store->shards_count; i++)
         mem_free(replay->shards[i].touched.hashes,
                  replay->shards[i].touched.cap * sizeof(uint64_t));
@@ -101,8 +103,11 @@ static enum status apply_key(struct replay *replay, struct replayed *replayed, s
     if (key.shard != shard->number)
         return problem_set(why, CORRUPT, 0, "a log record's key belongs to shard %u, not to %u",
                            key.shard, shard->number);
-    if (!is_news(replayed, database_now(&shard->databases[record->db]), &key, record->stamp))
+    if (!is_news(replayed, database_now(&shard->databases[record->db]), &key, record->stamp)) {
+        /* The key itself was seen after it; what lies aside may have been seen before. */
+        if (record->op == EFFECT_PURGE) past_purge_flushed(txn, &key);
         return OK;
+    }
     replayed->records++;
     if (record->stamp <= replayed->visited)
         touched_add(&replayed->touched, record->stamp, whom(&key));
@@ -147,9 +152,7 @@ static enum status apply_record(struct replay *replay, struct txn *txn, struct s
     case EFFECT_FLUSH: shard_flush(txn, shard, record->db); break;
     case EFFECT_UNFLUSH: shard_unflush(txn, shard, record->db, record->at); break;
     case EFFECT_SWAP: shard_swap(txn, shard, record->db, record->other_db); break;
-    case EFFECT_PIN: /* where it can no longer be held, it would have been dropped here as well */
-        (void)store_pin(replay->store, txn, record->key, record->at, why);
-        break;
+    case EFFECT_PIN: pins_put(replay->store, record->key, record->at); break;
     case EFFECT_UNPIN: (void)store_unpin(replay->store, record->key); break;
     }
     replayed->records++;

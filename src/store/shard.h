@@ -34,10 +34,10 @@ struct database {
 /* What was changed since the log's writer last took it: redo.h. The shard's lock. */
 struct redo {
     bool on;
-    uint32_t blocks, records; /* records: of the last block */
-    uint64_t stamp;           /* of the last record of the last block; 0: none */
-    char *data;               /* blocks, the last one without its header's content */
-    size_t len, cap, block;   /* block: where the last one begins */
+    uint32_t records;
+    uint64_t stamp; /* of the last record; 0: none */
+    char *data;
+    size_t len, cap;
 };
 
 struct shard {
@@ -81,7 +81,8 @@ struct store {
     /* Settings, read by every worker. */
     _Atomic bool history, lock_free_reads, active_expire;
     _Atomic bool gates_reads; /* replies wait for what they show: workers note what that is */
-    _Atomic bool loading;     /* nothing is dropped: the budget depends on what is not there yet */
+    _Atomic uint32_t
+        loading; /* by so many: nothing is dropped, the budget depends on what is not there yet */
     _Atomic uint64_t history_memory, history_window_ms, history_versions_max;
     _Atomic uint64_t resolution_ns, resolution_seen_ns; /* the present one, the largest ever */
     _Atomic(struct patterns *) exclude;
@@ -205,8 +206,8 @@ void redo_put(struct shard *shard, const struct txn *txn, uint32_t db, struct by
               const struct effect *effect);
 struct redo_mark {
     uint64_t stamp;
-    size_t len, block;
-    uint32_t blocks, records;
+    size_t len;
+    uint32_t records;
 };
 struct redo_mark redo_mark(const struct shard *shard);
 void redo_rewind(struct shard *shard, struct redo_mark mark);

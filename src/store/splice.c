@@ -16,9 +16,10 @@ static bool changes_in_place(const struct txn *txn, const struct entry *entry) {
     return entry->words & (records ? ENTRY_HISTORY : ENTRY_PRUNED);
 }
 
-/* Overwrites a part of a string: in place where that works, else by a new value. `*length`: its length then. */
+/* Overwrites a part of a string: in place where that works, else by a new value. `*out`: its length then;
+ * `*made`: there was none. */
 static enum status splice(struct txn *txn, const struct key *key, uint64_t offset,
-                          struct bytes bytes, uint64_t *out) {
+                          struct bytes bytes, uint64_t *out, bool *made) {
     struct value value = { 0 };
     char scratch[INT_TEXT_MAX];
     bool found = txn_read_locked(txn, key, &value);
@@ -26,6 +27,7 @@ static enum status splice(struct txn *txn, const struct key *key, uint64_t offse
     struct bytes old = found ? value_text(&value, scratch) : (struct bytes){ 0 };
     uint64_t length = offset + bytes.len > old.len ? offset + bytes.len : old.len;
     *out = length;
+    *made = !found;
 
     struct entry *entry = found ? txn_find(txn, key) : NULL;
     if (entry && value.encoding == STRING_BUFFER && length <= value.blob->cap &&
@@ -63,10 +65,15 @@ enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
                        struct bytes bytes) {
     assert(!txn->unlocked && txn->at == 0);
     struct effect effect = { .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes };
-    enum status status = splice(txn, key, offset, bytes, &effect.length);
+    bool made;
+    enum status status = splice(txn, key, offset, bytes, &effect.length, &made);
     if (status != OK) return status;
+    struct shard *shard = store_shard(txn->store, key->shard);
+    /* A replay that does not find the key must know whether it missed a state of it or made it. */
+    struct effect empty = { .kind = EFFECT_SET, .type = VALUE_STRING, .encoding = STRING_EDITED };
+    if (made) redo_put(shard, txn, key->db, key->name, &empty);
     /* However it was done: the log has what was asked for, which is small. */
-    redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, &effect);
+    redo_put(shard, txn, key->db, key->name, &effect);
     txn_tell(txn, key, EFFECT_SPLICE, CAUSE_COMMAND);
     return OK;
 }
@@ -76,8 +83,9 @@ enum status txn_replay(struct txn *txn, const struct key *key, const struct effe
     const struct entry *entry = txn_find(txn, key);
     bool there = entry && !entry_is_tombstone(entry);
     if (effect->kind == EFFECT_SPLICE) {
-        if (there && entry_type(entry) != VALUE_STRING) return OK;
-        return splice(txn, key, effect->offset, effect->bytes, &length);
+        if (!there || entry_type(entry) != VALUE_STRING) return OK;
+        bool made;
+        return splice(txn, key, effect->offset, effect->bytes, &length, &made);
     }
     /* A key that is not in a snapshot, because it was deleted before it was visited, may still be changed and
      * deleted in the log: that passes it by. */
