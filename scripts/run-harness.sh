@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # run-harness.sh [DIR]: runs a folder of black-box checkers (diffuzz.py, linear.py, txn.py, timetravel.py,
-# abuse.py: random commands against redis-server, linearizability, isolation, the truth of the past, hostile
-# clients) against PULSEDB_BIN or build/pulsedb. DIR, or PULSEDB_HARNESS, is where they are; they are used in
-# place and are no part of this tree. About five minutes; PULSEDB_LONG=1: half an hour.
+# abuse.py, crash.py, diskfault.py, sysfault.py: random commands against redis-server, linearizability, isolation, the
+# truth of the past, hostile clients, kills and power cuts, damaged files, failing disks; root and /dev/fuse) against PULSEDB_BIN or build/pulsedb. DIR, or PULSEDB_HARNESS, is where they are; they are used in
+# place and are no part of this tree. About eight minutes; PULSEDB_LONG=1: forty.
 #
 # An AddressSanitizer build is slower and keeps what is freed: it gets larger bounds.
 set -uo pipefail
@@ -23,7 +23,7 @@ if grep -q __asan_init "$PULSEDB_BIN"; then bounds=(--stall 5 --memory 1500); fi
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-failed=()
+failed=() ran=0
 
 # diffuzz.py counts what it could not see a second time as a finding: EXPIRE k 100 GT on a key that ends in
 # 100 s is 1 or 0, by whether a millisecond has passed.
@@ -34,6 +34,7 @@ only_seen_once() {
 run() { # NAME SCRIPT ARGS...: shows the last lines, all of them when it fails
     local name=$1 script=$2 log=$scratch/$1.log
     shift 2
+    ran=$((ran + 1))
     echo "== $name"
     if (cd "$harness" && /usr/bin/python3 "$script" --dir "$scratch/$name" --port "$port" "$@") >"$log" 2>&1 ||
         only_seen_once "$log"; then
@@ -53,8 +54,16 @@ run diffuzz-resp3 diffuzz.py "${fuzz[@]}" --proto 3
 run linear linear.py --server pulsedb --seconds $((15 * scale))
 run txn txn.py --server pulsedb --seconds $((10 * scale))
 run timetravel timetravel.py --server pulsedb --seconds $((20 * scale))
+run linear-powerloss linear.py --server pulsedb --seconds $((15 * scale)) --kills 6 --powerloss
+run txn-kills txn.py --server pulsedb --seconds $((10 * scale)) --kills 6
+run timetravel-powerloss timetravel.py --server pulsedb --seconds $((15 * scale)) --kills 6 --powerloss
+run crash-always crash.py --server pulsedb --cycles $((10 * scale))
+run crash-everysec crash.py --server pulsedb --cycles $((10 * scale)) --fsync everysec
+run crash-powerloss crash.py --server pulsedb --cycles $((10 * scale)) --powerloss --torn any
+run diskfault diskfault.py --server pulsedb --trials $((40 * scale))
+run faults sysfault.py faults --server pulsedb --kinds string,counter,multi
 run abuse abuse.py --server pulsedb "${bounds[@]}" \
     --auth-server "'$PULSEDB_BIN' --port {port} --http-port 0 --dir {dir} --requirepass secret"
 
-echo "run-harness: $((6 - ${#failed[@]})) passed, ${#failed[@]} failed ${failed[*]}"
+echo "run-harness: $((ran - ${#failed[@]})) passed, ${#failed[@]} failed ${failed[*]}"
 [ ${#failed[@]} -eq 0 ]

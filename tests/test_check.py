@@ -404,6 +404,17 @@ def test_repair_leaves_out_a_torn_end(copy):
     assert "never acknowledged" in text
 
 
+def test_repair_of_a_log_that_is_torn_from_the_start_is_empty(pulse_server, tmp_path):
+    (tmp_path / "copy").mkdir()
+    server = start(pulse_server, tmp_path / "copy")
+    with server.conn() as conn:
+        conn.call("SET", "k", "v")
+    server.kill()
+    flip(last_log(tmp_path / "copy"), 64 + 60)
+    new, text = repair(tmp_path / "copy", TORN)
+    assert keys_of(pulse_server, new) == {}
+
+
 def test_repair_saves_the_whole_sections_of_a_snapshot(copy, pulse_server):
     dir = copy()
     whole = keys_of(pulse_server, copy(name="other"))
@@ -446,6 +457,15 @@ def test_repair_rebuilds_a_damaged_manifest(copy, pulse_server, line):
     new, text = repair(dir, DAMAGED if line == 1 else WHOLE)
     assert "manifest    was damaged" in text
     assert ("rehashed" in text) == (line == 1)  # seed and shards are told nowhere else
+    assert keys_of(pulse_server, new) == keys_of(pulse_server, copy(name="other"))
+
+
+def test_repair_does_not_believe_a_damaged_seed(copy, pulse_server):
+    dir = copy()
+    at = (dir / "MANIFEST").read_bytes().index(b" seed ") + 8
+    flip(dir / "MANIFEST", at)
+    new, text = repair(dir, DAMAGED)
+    assert "rehashed" in text and "LOST      the versions that were older" in text
     assert keys_of(pulse_server, new) == keys_of(pulse_server, copy(name="other"))
 
 

@@ -43,6 +43,16 @@ MEANING = {
     'history-resolution': 'States that lived and died within the same interval of this length are not kept. '
         'Instants are then read at the end of their interval.',
     'history-exclude': 'Patterns of keys that have no past. Looked at when a key is created.',
+    'history-persist': 'Snapshots have the past. `no`: they have not, and after a start it begins with the last one. '
+        'See [durability.md](durability.md).',
+    'snapshot-log-bytes': 'A snapshot is made when the log since the last one has so many bytes. 0: as many as that '
+        'one has, at least 64 MiB.',
+    'snapshot-rate': 'How many bytes a second a snapshot writes. 0: no limit.',
+    'appendonly': 'Everything is logged. `no`: only snapshots are kept. See [durability.md](durability.md).',
+    'appendfsync': 'What an answer promises if the power goes. `always`: nothing is lost. `everysec`: at most the last '
+        'second. `no`: what the kernel had not written yet.',
+    'save': 'Pairs of seconds and changes: a snapshot after so long, if so much was changed; at most 16. The default '
+        'counts only with `appendonly no`; what is set, always.',
     'loglevel': 'What is logged.',
     'logfile': 'Where. Empty: standard output. SIGHUP opens it anew.',
     'log-format': 'Lines as Redis writes them, or `key=value`, or JSON.',
@@ -50,9 +60,9 @@ MEANING = {
     'enable-debug-command': 'Who may use DEBUG: nobody, everybody, clients of this machine.',
     'enable-protected-configs': 'Who may change protected settings by CONFIG SET.',
     'enable-module-command': 'Accepted and shown. There are no modules to load.',
+    'dir': 'Where the files of the database are. The server goes there when it starts, and makes it if need be. One '
+        'server a directory.',
     # Marked as without effect in settings.def, and yet looked at:
-    'dir': 'The server goes to this directory when it starts, and makes it if need be. It writes nothing there '
-        'but what `logfile` and `pidfile` name.',
     'pidfile': 'A file for the process id, removed at the end. Empty: none. One that cannot be written is a warning.',
     'shutdown-timeout': 'How many seconds clients get to take their last answers; at most 2.',
 }

@@ -164,9 +164,7 @@ enum status base_file_next(struct base_file *base, uint32_t wanted, struct snaps
     if (status == NOT_FOUND) {
         status = seek(base, at, out, content, why);
         if (status != OK && status != NOT_FOUND) return status;
-        if (base->damaged == 0) base->damaged_at = base->at;
         base->damaged += *at - base->at;
-        base->damaged_gaps++;
     }
     base->at = *at;
     if (status != OK) return status;

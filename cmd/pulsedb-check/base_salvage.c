@@ -4,8 +4,9 @@
  *     2  write: what is missing of the frame is made up: STORE, a SHARD without tables, an END that says
  *        that everything before it is forgotten; KEYS and PAST are copied; each END says what is there now
  *
- * A shard that lost something forgets its past up to the snapshot's end: rather no answer than a wrong one. What the
- * log has of its keys comes back by replaying it. An undamaged snapshot is copied byte by byte. */
+ * A shard that lost something forgets its past up to the snapshot's end: rather no answer than a
+ * wrong one. What the log has of its keys comes back by replaying it. An undamaged snapshot is
+ * copied byte by byte. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -79,7 +80,8 @@ static void raise_to(uint64_t *word, uint64_t least) {
     if (*word < least) *word = least;
 }
 
-/* The file of keys or of the past, open; OK, NOT_FOUND: it is not there or not to be used, `why` says why. */
+/* The file of keys or of the past, open; OK, NOT_FOUND: it is not there or not to be used, `why`
+ * says why. */
 static enum status open_part(struct saving *saving, bool past, struct base_file *base) {
     char path[PATH_MAX];
     path_of_base(saving->from, saving->base->generation, past, path);

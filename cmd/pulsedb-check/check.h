@@ -1,6 +1,8 @@
-/* check.h: what the commands of pulsedb-check share: what was asked, how it ends, how things are said.
+/* check.h: what the commands of pulsedb-check share: what was asked, how it ends, how things are
+ * said.
  *
- * Everything that is read is hostile: it may have been changed by a disk, a person or an attacker. */
+ * Everything that is read is hostile: it may have been changed by a disk, a person or an
+ * attacker. */
 #pragma once
 
 #include "base/buffer.h"
@@ -63,6 +65,6 @@ void say(struct buffer *out);
 
 /* Whether a server uses the directory. Takes nothing away from it. */
 bool dir_is_used(const char *dir);
-/* Keeps servers out of the directory for as long as this process lives. false: one is in there. A directory
- * that cannot be locked (read-only) counts as ours. */
+/* Keeps servers out of the directory for as long as this process lives. false: one is in there.
+ * A directory that cannot be locked (read-only) counts as ours. */
 MUST_USE bool dir_hold(const char *dir);

@@ -1,4 +1,5 @@
-/* describe.c: what a file says of itself: header, and each section or frame. Of a directory: of each file in short. */
+/* describe.c: what a file says of itself: header, and each section or frame. Of a directory: of
+ * each file in short. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,7 +35,6 @@ static void describe_frame(struct describing *describing, uint64_t at,
     enum status status = batch_visit(frame, 0, NULL, &counts, &why);
     all->records += counts.records;
     all->actors += counts.actors;
-    all->blocks += counts.blocks;
     if (counts.first && (!all->first || counts.first < all->first)) all->first = counts.first;
     if (counts.last > all->last) all->last = counts.last;
     if (status != OK) note(describing, ends_by(status));
@@ -56,8 +56,8 @@ static void describe_frames(struct describing *describing, const struct log_file
     struct buffer *out = &describing->out;
     struct record_counts all = { .records = 0 };
     struct journal_batch frame;
-    uint64_t at = SEGMENT_HEADER, frames = 0, first = 0, last = 0, bytes = 0;
-    for (uint64_t end = at; log_file_seek(log, &at, &frame); end = at) {
+    uint64_t at = SEGMENT_HEADER, end = at, frames = 0, first = 0, last = 0, bytes = 0;
+    for (; log_file_seek(log, &at, &frame); end = at) {
         if (at != end) {
             note(describing, ENDS_DAMAGED);
             buffer_format(out, "  %llu: DAMAGED, %llu bytes are no frame\n", wide(end),
@@ -69,9 +69,6 @@ static void describe_frames(struct describing *describing, const struct log_file
         at += frame_size(frame.bytes.len);
         bytes += frame_size(frame.bytes.len);
     }
-    uint64_t end = SEGMENT_HEADER; /* of the last frame */
-    for (uint64_t i = SEGMENT_HEADER; log_file_seek(log, &i, &frame); end = i)
-        i += frame_size(frame.bytes.len);
     char since[INSTANT_TEXT], until[INSTANT_TEXT];
     if (frames)
         buffer_format(out, "  %llu frame%s, %llu to %llu, %llu bytes: %llu record%s, %llu writer%s",

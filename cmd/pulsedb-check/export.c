@@ -10,7 +10,8 @@
 
 enum { DATABASES_SHOWN = 256 };
 
-/* The instant that was asked for: up to there the log is needed. A restore point is found once all is loaded. */
+/* The instant that was asked for: up to there the log is needed. A restore point is found once
+ * all is loaded. */
 static enum status read_until(const struct request *request, uint64_t *until, struct problem *why) {
     *until = UINT64_MAX;
     if (!request->at || request->at[0] == '@' || strcmp(request->at, "now") == 0) return OK;

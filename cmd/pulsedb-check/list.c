@@ -1,8 +1,8 @@
 /* list.c: the changes in the log, one a line, in the order of their instants.
  *
- * A frame holds its shards' records one shard after another, and a record counts once a cut has passed it. So they
- * wait, as lines, until one has; then they are put in order. What changes a whole database is a record of every
- * shard: the first shard's is shown. */
+ * A frame holds its shards' records one shard after another, and a record counts once a cut has
+ * passed it. So they wait, as lines, until one has; then they are put in order. What changes a
+ * whole database is a record of every shard: the first shard's is shown. */
 #include <stdio.h>
 #include <stdlib.h>
 

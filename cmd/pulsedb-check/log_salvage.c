@@ -1,8 +1,9 @@
 /* log_salvage.c: which frames of the log are whole, and in a row.
  *
- * Every frame that is whole, in any of the files, is noted. Where two have the same number, the file made later is right:
- * the end of an earlier one was cut off, or copied. From the first that is needed on they are taken until one is
- * missing; what lies behind that is lost, because a later change may build on what is not there. */
+ * Every frame that is whole, in any of the files, is noted. Where two have the same number, the
+ * file made later is right: the end of an earlier one was cut off, or copied. From the first
+ * that is needed on they are taken until one is missing; what lies behind that is lost, because
+ * a later change may build on what is not there. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,8 @@ static void note_gap(struct log_salvage *salvage, size_t log, uint64_t at, uint6
     salvage->gaps[salvage->gaps_count++] = (struct gap){ log, at, size };
 }
 
-/* Where what a file holds behind `end` ends: nothing is strange in zeros, or in what an earlier log has left. */
+/* Where what a file holds behind `end` ends: nothing is strange in zeros, or in what an earlier
+ * log has left. */
 static uint64_t strange_end(const struct log_file *file, uint64_t end, uint64_t next_seq) {
     if (log_file_ends(file, end, next_seq)) return end;
     uint64_t last = file->size;
@@ -271,7 +273,8 @@ static enum status out_frame(struct out_log *out, struct manifest *manifest,
     return OK;
 }
 
-/* A snapshot is worth nothing without the log up to its end: this frame says only that it is there. */
+/* A snapshot is worth nothing without the log up to its end: this frame says only that it is
+ * there. */
 static enum status out_base_end(struct out_log *out, struct manifest *manifest, uint64_t seq,
                                 struct problem *why) {
     struct journal_batch end = { .seq = seq, .cut = manifest->base.to, .bytes = { "", 0 } };

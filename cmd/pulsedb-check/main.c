@@ -1,4 +1,5 @@
-/* main.c: pulsedb-check: looks at a database's files without changing them. The words of the command line. */
+/* main.c: pulsedb-check: looks at a database's files without changing them. The words of the
+ * command line. */
 #include <limits.h>
 #include <stdio.h>
 

@@ -57,7 +57,6 @@ enum status batch_visit(const struct journal_batch *batch, uint32_t shards,
             status = visit_records(&block, visitor, counts, why);
         if (status != OK) return status;
     }
-    counts->blocks += blocks;
     if (status != NOT_FOUND) return status;
     if (blocks == batch->blocks) return OK;
     return problem_set(why, CORRUPT, 0, "a frame says that it has %u blocks, and has %u",

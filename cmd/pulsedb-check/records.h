@@ -5,7 +5,7 @@
 #include "store/redo.h"
 
 struct record_counts {
-    uint64_t records, actors, blocks;
+    uint64_t records, actors;
     uint64_t first, last; /* the oldest and newest stamps; 0: no records */
 };
 
@@ -15,9 +15,9 @@ struct record_visitor {
     void *self;
 };
 
-/* Looks at every record of a batch: all must make sense by themselves, belong to one of `shards` shards (0: not
- * known), be in the order of time in their block and as many as its header says. Adds to `counts`. CORRUPT,
- * UNSUPPORTED: with a sentence. */
+/* Looks at every record of a batch: all must make sense by themselves, belong to one of `shards`
+ * shards (0: not known), be in the order of time in their block and as many as its header says.
+ * Adds to `counts`. CORRUPT, UNSUPPORTED: with a sentence. */
 MUST_USE enum status batch_visit(const struct journal_batch *batch, uint32_t shards,
                                  const struct record_visitor *visitor, struct record_counts *counts,
                                  struct problem *why);

@@ -3,8 +3,10 @@
  *     KEYS of the base  ── as if each had just been SET, at its stamp ──►  replay  ──┐
  *     records of the log ── what the base does not show of their key ──►  replay  ──┴──►  a snapshot
  *
- * Records are given to the replay of the store, in blocks of the new shards; it does with them what it does at a start.
- * A flush stands in every shard's block of the log: it is wanted once in each new one. */
+ * Records are given to the replay of the store, in blocks of the new shards; it does with them
+ * what it does at a start. A flush stands in every shard's block of the log: it is wanted once
+ * in each new one. (A SWAPDB within the fraction of a millisecond in which the snapshot captured
+ * its shards is swapped for those as well that had it already.) */
 #include "rehash.h"
 
 #include <stdio.h>

@@ -268,8 +268,10 @@ static int say_result(struct repairing *repairing) {
         buffer_put(
             &repairing->out,
             BYTES("  rehashed    the seed of the keys' hash stood in MANIFEST and is lost: every "
-                  "key was placed\n              anew. LOST: the versions that were older than "
-                  "the snapshot\n"));
+                  "key was placed\n              anew\n"));
+    if (repairing->seedless && repairing->base.past)
+        buffer_put(&repairing->out,
+                   BYTES("    LOST      the versions that were older than the snapshot\n"));
     const struct loaded *loaded = &repairing->loaded;
     if (repairing->load_status == OK)
         buffer_format(&repairing->out,

@@ -26,9 +26,10 @@ struct base_losses {
     uint64_t past_lost;   /* older versions, as far as it is known */
     bool pins_lost, writers_lost;
 };
-/* Writes the base that `from` names, as far as it is whole, into the directory `to`; `*base` (in: as it is known; id 0,
- * sizes 0, from and to 0 where it is not) becomes what the new manifest says. NOT_FOUND: nothing of it can be saved;
- * `why` says why. UNSUPPORTED: a later version's. */
+/* Writes the base that `from` names, as far as it is whole, into the directory `to`; `*base`
+ * (in: as it is known; id 0, sizes 0, from and to 0 where it is not) becomes what the new
+ * manifest says. NOT_FOUND: nothing of it can be saved; `why` says why. UNSUPPORTED: a later
+ * version's. */
 MUST_USE enum status base_salvage(struct env *env, const char *from, const char *to,
                                   uint32_t shards, struct manifest_base *base,
                                   struct base_losses *losses, struct problem *why);
@@ -49,31 +50,37 @@ struct log_losses {
     uint64_t highest;                   /* the latest instant that was seen anywhere */
 };
 struct log_salvage;
-/* Looks for frames in the logs that `manifest` names (known: as they should be; else as they were found). */
+/* Looks for frames in the logs that `manifest` names (known: as they should be; else as they
+ * were found). */
 MUST_USE enum status log_salvage_begin(struct log_salvage **out, struct env *env, const char *dir,
                                        const struct manifest *manifest, bool known,
                                        struct log_losses *losses, struct problem *why);
 /* Where a log must begin for a base that has everything up to `from`, if no manifest says so. */
 uint64_t log_salvage_first_seq(const struct log_salvage *salvage, uint64_t from);
-/* The first of the frames that are there in a row up to frame `seq`; `seq` if the one before it is not there. */
+/* The first of the frames that are there in a row up to frame `seq`; `seq` if the one before it
+ * is not there. */
 uint64_t log_salvage_reach(const struct log_salvage *salvage, uint64_t seq);
-/* Copies the frames from base.seq on into `to` and puts the new logs into `out`, whose base is known. */
+/* Copies the frames from base.seq on into `to` and puts the new logs into `out`, whose base is
+ * known. */
 MUST_USE enum status log_salvage_copy(struct log_salvage *salvage, const char *to,
                                       struct manifest *out, struct log_losses *losses,
                                       struct problem *why);
 struct log_salvage *log_salvage_free(struct log_salvage *salvage); /* always NULL */
 
-/* Makes the log log.NUMBER.plog and adds it to the manifest: all that it holds is that it lasts to the base's end. */
+/* Makes the log log.NUMBER.plog and adds it to the manifest: all that it holds is that it lasts
+ * to the base's end. */
 MUST_USE enum status log_write_end(struct env *env, const char *dir, struct manifest *manifest,
                                    uint64_t number, struct problem *why);
 
 /* --- rebuild.c --- */
 
-/* A manifest of what is there, where the true one is lost: its logs (the first_seq as their headers have it), and what can
- * be read of an old or damaged MANIFEST: identity, seed, shards (0: nothing). NOT_FOUND: there are no files of ours. */
+/* A manifest of what is there, where the true one is lost: its logs (the first_seq as their
+ * headers have it), and what can be read of an old or damaged MANIFEST: identity, seed, shards
+ * (0: nothing). NOT_FOUND: there are no files of ours. */
 MUST_USE enum status manifest_rebuild(struct env *env, const char *dir, struct manifest *out,
                                       struct problem *why);
-/* The base to be taken: the newest that is whole and not younger than the log, whose last cut is `cut`; else the newest that
- * is whole; else the newest. `out->generation` 0: there is none. `*count`: of so many. */
+/* The base to be taken: the newest that is whole and not younger than the log, whose last cut is
+ * `cut`; else the newest that is whole; else the newest. `out->generation` 0: there is none.
+ * `*count`: of so many. */
 MUST_USE enum status base_choose(struct env *env, const char *dir, uint64_t cut,
                                  struct manifest_base *out, uint64_t *count, struct problem *why);

@@ -1,7 +1,9 @@
-/* verify.c: is everything whole? It is asked with the functions that a start of the server asks with.
+/* verify.c: is everything whole? It is asked with the functions that a start of the server asks
+ * with.
  *
- * Beside a running server files come and go, and the end of the log moves while it is read. What seems to be
- * damaged then is looked at again, and is so only if it is damaged in the same place twice. */
+ * Beside a running server files come and go, and the end of the log moves while it is read. What
+ * seems to be damaged then is looked at again, and is so only if it is damaged in the same place
+ * twice. */
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -17,7 +19,7 @@ enum { TRIES = 10 };
 struct log_facts {
     uint64_t first, last; /* frames */
     uint64_t since, until;
-    uint64_t records, size;
+    uint64_t records;
 };
 
 struct finding {
@@ -27,7 +29,7 @@ struct finding {
     struct file_journal_tail tail;
     struct log_facts *logs; /* of the manifest's */
     struct record_counts records;
-    uint64_t keys, past, sections;
+    uint64_t keys, past;
     uint64_t leftovers;
     struct buffer text, wrong; /* the summary; a line for each damage */
     int ends;
@@ -49,7 +51,6 @@ static enum status see_frame(void *self, const struct log_place *place,
     struct record_counts counts = { .records = 0 };
     if (!facts->first) facts->first = frame->seq;
     facts->last = frame->seq;
-    facts->size += frame_size(frame->bytes.len);
     struct problem found = { .status = OK };
     enum status status = batch_visit(frame, finding->manifest.shards, NULL, &counts, &found);
     facts->records += counts.records;
@@ -133,7 +134,6 @@ static void see_section(void *self, const struct image_section *section, bool pa
     struct finding *finding = self;
     (void)past;
     (void)offset;
-    finding->sections++;
     if (section->kind == IMAGE_KEYS) finding->keys += section->count;
     if (section->kind == IMAGE_PAST) finding->past += section->count;
 }

@@ -1,4 +1,5 @@
-/* writers.h: who the numbers in the log stand for: commands and clients, as the snapshot and the log tell them. */
+/* writers.h: who the numbers in the log stand for: commands and clients, as the snapshot and the
+ * log tell them. */
 #pragma once
 
 #include "base/buffer.h"

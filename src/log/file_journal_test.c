@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "log/file_journal_run_test.h"
+#include "log/frame.h"
 #include "testing/testing.h"
 
 /* --- in order --- */
@@ -71,15 +72,15 @@ TEST(a_frame_that_is_larger_than_a_segment_gets_its_own) {
     }
     run->written = 5;
     ok(run, run_sync(run, true));
-    assert_int_equal(file_journal_size(run->journal, 1), 3 * 144 + 2 * (SEGMENT * 5 + 40));
-    assert_int_equal(file_journal_size(run->journal, 5), 144);
+    assert_int_equal(file_journal_size(run->journal, 1), 3 * 152 + 2 * (SEGMENT * 5 + FRAME_HEADER));
+    assert_int_equal(file_journal_size(run->journal, 5), 152);
     assert_int_equal(file_journal_size(run->journal, 6), 0);
     env_sim_crash(run->env);
     run_stop(run);
     assert_int_equal(manifest_read(run->env, "d", &run->share.now, &run->why), OK);
     ok(run, file_journal_scan(run->env, "d", &run->share.now, &run->tail, &run->why));
     assert_int_equal(run->tail.last_seq, 5);
-    assert_int_equal(run->tail.bytes, 3 * 144 + 2 * (SEGMENT * 5 + 40));
+    assert_int_equal(run->tail.bytes, 3 * 152 + 2 * (SEGMENT * 5 + FRAME_HEADER));
     free(large);
     run_free(run);
 }
