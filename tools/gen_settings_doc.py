@@ -31,7 +31,7 @@ MEANING = {
         'read its answers. Only the class `normal` is met yet.',
     'proto-max-bulk-len': 'The longest word of a command, and the longest string.',
     'threads': 'Event loops. 0: one for each processor that the process may use.',
-    'shards': 'Parts of the keyspace, each with a lock. A power of two.',
+    'shards': 'Parts of the keyspace, each with a lock. A power of two. A directory keeps the number it was made with.',
     'databases': 'How many `SELECT` can choose from.',
     'lock-free-reads': 'GET and its like do not take the lock of their shard where that works.',
     'maxmemory': 'Accepted and shown. **Not enforced yet**: nothing is evicted or refused.',

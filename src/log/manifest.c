@@ -139,7 +139,7 @@ static bool parse_database(struct bytes line, struct manifest *out) {
         !take_name(&line, "seed") || !take_u64(&line, &out->seed.k0) ||
         !take_u64(&line, &out->seed.k1) || !take_number(&line, "shards", &shards))
         return false;
-    if (line.len > 0 || shards == 0 || shards > SHARDS_MAX) return false;
+    if (line.len > 0 || shards == 0 || shards > SHARDS_MAX || shards & (shards - 1)) return false;
     out->shards = (uint32_t)shards;
     return true;
 }

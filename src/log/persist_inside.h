@@ -58,6 +58,7 @@ struct persist {
     uint64_t changes_saved; /* lock: the store's count at the last good snapshot's beginning */
     uint64_t job_changes;   /* lock: the same of the one under way */
     uint64_t job_began_ns;  /* lock */
+    uint64_t heal_said_ns;  /* lock: when a heal's failure was logged; 0: not since a good one */
     uint64_t job_failed_ns; /* lock: monotonic; 0: the last one was good */
 
     uint64_t next_sync_ns, retry_ns, rules_ns; /* the log thread's */

@@ -175,6 +175,7 @@ static void note_sync(struct persist *persist, uint64_t took_ns, bool ok) {
     struct persist_info *info = &persist->info;
     info->syncs++;
     info->sync_errors += !ok;
+    if (!ok) info->last_write_ok = false;
     info->sync_ms_last = took_ns / NS_PER_MS;
     if (info->sync_ms_last > info->sync_ms_max) info->sync_ms_max = info->sync_ms_last;
     pthread_mutex_unlock(&persist->lock);

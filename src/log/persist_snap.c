@@ -14,6 +14,7 @@
 enum {
     SNAP_NICE = 5,
     RETRY_RULE_MS = 5000,
+    SAY_AGAIN_S = 60,
     LOG_BYTES_LEAST = 64 * 1024 * 1024,
     NS_PER_S = 1000 * 1000 * 1000,
 };
@@ -205,6 +206,10 @@ static void end(struct persist *persist, enum persist_job job, enum status statu
     struct persist_info *info = &persist->info;
     int64_t took_ms = (int64_t)((now - persist->job_began_ns) / 1000000);
     enum persist_cause cause = info->cause;
+    /* A disk that stays broken is tried five times a second: said once, then once a minute. */
+    bool quiet = status != OK && job == JOB_HEAL && persist->heal_said_ns &&
+                 now - persist->heal_said_ns < (uint64_t)SAY_AGAIN_S * NS_PER_S;
+    if (!quiet) persist->heal_said_ns = status != OK && job == JOB_HEAL ? now : 0;
     info->last_failed = status != OK;
     if (status == OK) {
         info->snapshots++;
@@ -226,7 +231,7 @@ static void end(struct persist *persist, enum persist_job job, enum status statu
         log_line(persist->log, LOG_NOTICE, "Snapshot done", LOG_S("for", cause_words[cause]),
                  LOG_I("keys", (int64_t)progress.keys_done),
                  LOG_I("bytes", (int64_t)progress.bytes), LOG_I("ms", took_ms));
-    else
+    else if (!quiet)
         log_line(persist->log, LOG_WARNING, "Snapshot failed", LOG_S("for", cause_words[cause]),
                  LOG_S("error", why->text));
 }

@@ -315,7 +315,7 @@ bool past_versions(struct txn *txn, const struct key *key,
     walk.versions_max =
         atomic_load_explicit(&txn->store->history_versions_max, memory_order_relaxed);
     *oldest = database->barrier;
-    txn_visit(txn, shard);
+    txn_look(txn, shard);
     shard_last_raise(shard, past_now(txn));
     uint64_t end = shard_last(shard) + 1;
     if (txn->stamp >= end) end = txn->stamp + 1;

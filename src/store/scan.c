@@ -98,7 +98,7 @@ uint64_t txn_scan(struct txn *txn, uint32_t db, uint64_t cursor, size_t count,
     struct scan scan = { .txn = txn, .db = db, .visit = visit, .self = self };
     for (; number < store->shards_count; number++, x = 0) {
         struct shard *shard = store_shard(store, (uint32_t)number);
-        txn_visit(txn, shard);
+        txn_look(txn, shard);
         struct index *index = scan_index(txn, shard, db);
         scan.shard = shard;
         bool more = index != NULL;
@@ -135,7 +135,7 @@ uint64_t txn_size(struct txn *txn, uint32_t db) {
     }
     for (unsigned i = 0; i < txn->store->shards_count; i++) {
         struct shard *shard = store_shard(txn->store, i);
-        txn_visit(txn, shard);
+        txn_look(txn, shard);
         struct index *index = database_now(&shard->databases[db]);
         if (index) size += index->live;
         txn_leave(txn, shard);

@@ -166,7 +166,11 @@ static inline void txn_saw(const struct txn *txn, uint64_t stamp) {
 /* Brackets a look at a shard that may not be held. */
 static inline void txn_visit(const struct txn *txn, struct shard *shard) {
     if (!txn_holds(txn, shard->number)) lock_take(&shard->lock);
-    if (txn) txn_saw(txn, shard->committed);
+}
+/* The same for what shows data: whatever was committed there. */
+static inline void txn_look(const struct txn *txn, struct shard *shard) {
+    txn_visit(txn, shard);
+    txn_saw(txn, shard->committed);
 }
 static inline void txn_leave(const struct txn *txn, struct shard *shard) {
     if (!txn_holds(txn, shard->number)) lock_release(&shard->lock);

@@ -378,7 +378,7 @@ void store_prefetch_entry(struct store *store, struct key *key) {
 
 size_t store_key_memory(struct txn *txn, const struct key *key) {
     struct shard *shard = store_shard(txn->store, key->shard);
-    txn_visit(txn, shard);
+    txn_look(txn, shard);
     size_t size = 0;
     struct index *index = database_now(&shard->databases[key->db]);
     _Atomic uint64_t *slot;
