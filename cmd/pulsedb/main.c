@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,10 +71,13 @@ static void keep_warning(void *self, const char *text) {
     warnings->texts[warnings->count++] = arena_format(&warnings->arena, "%s", text);
 }
 
-static int complain(const struct problem *why) {
-    fprintf(stderr, "pulsedb: %s\n", why->text[0] ? why->text : "cannot start");
-    if (why->status == INVALID || why->status == NOT_FOUND)
-        fputs("pulsedb: --help shows how settings are given\n", stderr);
+/* `settings`: they are what is wrong. */
+static int complain(const struct problem *why, bool settings) {
+    const char *cause = why->error ? strerror(why->error) : "";
+    bool told = !why->error || strstr(why->text, cause);
+    fprintf(stderr, "pulsedb: %s%s%s\n", why->text[0] ? why->text : "cannot start",
+            told ? "" : ": ", told ? "" : cause);
+    if (settings) fputs("pulsedb: --help shows how settings are given\n", stderr);
     return EXIT_FAILURE;
 }
 
@@ -391,6 +395,7 @@ static int serve(int argc, char **argv) {
     enum status status = settings_load(pulse->settings, pulse->env, argc, argv, environ,
                                        keep_warning, &program.warnings, &why);
     pulse->config_file = settings_file(pulse->settings);
+    bool loaded = status == OK; /* the settings */
     bool serves = status == OK && !program.restore_to;
     if (status == OK) status = serves ? start(&program, &why) : restore(&program, &why);
     if (status == OK && serves) status = start_loading(&program, &why);
@@ -412,7 +417,9 @@ static int serve(int argc, char **argv) {
         }
     }
     end(&program);
-    return status == OK ? EXIT_SUCCESS : complain(&why);
+    return status == OK
+               ? EXIT_SUCCESS
+               : complain(&why, !loaded && (why.status == INVALID || why.status == NOT_FOUND));
 }
 
 static bool is_word(const char *word, const char *a, const char *b) {

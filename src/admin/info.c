@@ -281,13 +281,14 @@ static void persistence(struct info *info) {
         .state = PERSIST_OFF, .last_write_ok = true, .last_took_ms = -1, .running_ms = -1
     };
     if (info->pulse->persist) persist_info(info->pulse->persist, &persist);
-    put_count(info, "loading", persist.state == PERSIST_RECOVERING);
+    bool loads = atomic_load_explicit(&info->pulse->gates, memory_order_relaxed) & PULSE_LOADING;
+    put_count(info, "loading", loads);
     PUT_ZEROS(info, "async_loading", "current_cow_peak", "current_cow_size",
               "current_cow_size_age");
     put_ratio(info, "current_fork_perc", 0);
     snapshots(info, &persist);
     log_figures(info, &persist);
-    if (persist.state == PERSIST_RECOVERING) loading(info, &persist);
+    if (loads) loading(info, &persist);
 }
 
 static double kilobytes(_Atomic uint64_t *rate) {

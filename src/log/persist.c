@@ -204,6 +204,9 @@ enum status persist_restore(struct persist *persist, struct store *store,
     status = persist_load(persist, from_dir, &from, instant, &tail, why);
     manifest_deinit(&from);
     if (status != OK) return status;
+    if (from.base.generation == 0 && persist->info.loaded_records == 0)
+        return problem_set(why, NOT_FOUND, 0,
+                           "the log in %s begins after that instant, or is empty", from_dir);
     say_loaded(persist, &(struct file_journal_tail){ 0 }, began_ns);
     struct file_journal_tail start = { .last_seq = persist->manifest.now.base.seq - 1,
                                        .cut = store_now(store) };

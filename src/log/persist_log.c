@@ -219,7 +219,8 @@ bool persist_sync(struct persist *persist) {
 
 static bool write_all(struct persist *persist) {
     pthread_mutex_lock(&persist->append);
-    bool ok = persist_write(persist, load(&persist->wanted));
+    uint64_t wanted = load(&persist->wanted), seen = store_past_seen(persist->store);
+    bool ok = persist_write(persist, wanted > seen ? wanted : seen);
     pthread_mutex_unlock(&persist->append);
     return ok;
 }

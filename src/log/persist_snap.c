@@ -15,6 +15,7 @@ enum {
     SNAP_NICE = 5,
     RETRY_RULE_MS = 5000,
     SAY_AGAIN_S = 60,
+    LOGS_MOST = 64,
     LOG_BYTES_LEAST = 64 * 1024 * 1024,
     NS_PER_S = 1000 * 1000 * 1000,
 };
@@ -68,7 +69,9 @@ static bool has_grown(struct persist *persist) {
     uint64_t limit = persist->settings.snapshot_log_bytes;
     pthread_mutex_lock(&persist->manifest.lock);
     struct manifest_base base = persist->manifest.now.base;
+    size_t logs = persist->manifest.now.logs_count;
     pthread_mutex_unlock(&persist->manifest.lock);
+    if (logs > LOGS_MOST) return true; /* each start adds one */
     if (!limit) {
         limit = base.keys_size + base.past_size;
         if (limit < LOG_BYTES_LEAST) limit = LOG_BYTES_LEAST;

@@ -174,6 +174,15 @@ static uint64_t instant(const struct txn *txn, uint64_t at) {
     return at > now ? now : at;
 }
 
+/* What was read as past stays as it is: the log is to know of it (store_past_seen). */
+static void note_seen(struct store *store, uint64_t at) {
+    uint64_t seen = atomic_load_explicit(&store->past_seen, memory_order_relaxed);
+    while (at > seen &&
+           !atomic_compare_exchange_weak_explicit(&store->past_seen, &seen, at,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
 static struct entry *entry_in(const struct index *index, const struct key *key) {
     if (!index) return NULL;
     _Atomic uint64_t *slot;
@@ -188,6 +197,7 @@ enum found past_read(struct txn *txn, const struct key *key, uint64_t at, struct
                      uint64_t *oldest) {
     struct shard *shard = store_shard(txn->store, key->shard);
     at = instant(txn, at);
+    note_seen(txn->store, at);
     bool held = txn_holds(txn, shard->number);
     if (!held) lock_take(&shard->lock);
     shard_last_raise(shard, at); /* from now on no commit slips in at or below it */

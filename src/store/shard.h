@@ -94,6 +94,7 @@ struct store {
     _Atomic(struct worker *) workers[WORKERS_MAX];
     pthread_mutex_t workers_lock;
 
+    _Atomic uint64_t past_seen; /* ns: the latest instant that was read as past: closed for ever */
     _Atomic int64_t clock_offset; /* Unix time minus monotonic time, ns */
     uint64_t clock_checked;       /* monotonic ns; the janitor's */
 

@@ -51,6 +51,10 @@ void store_clock_raise(struct store *store, uint64_t now) {
     }
 }
 
+uint64_t store_past_seen(struct store *store) {
+    return atomic_load_explicit(&store->past_seen, memory_order_relaxed);
+}
+
 void store_gate_reads(struct store *store, bool on) {
     atomic_store_explicit(&store->gates_reads, on, memory_order_relaxed);
 }

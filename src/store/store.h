@@ -49,6 +49,9 @@ unsigned store_shards(const struct store *store);
 void store_gate_reads(struct store *store, bool on);
 /* From now on the clock says at least `now`: no stamp is given at or before it. */
 void store_clock_raise(struct store *store, uint64_t now);
+/* The latest instant that anybody has read as past: no stamp may be given at or before it, after a restart
+ * neither. */
+uint64_t store_past_seen(struct store *store);
 uint64_t store_now(struct store *store); /* the store's clock, Unix ns; also before its stamps */
 
 /* A thread's place in the store. One a thread, made and freed by that thread. */
