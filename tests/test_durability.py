@@ -686,6 +686,8 @@ def test_what_restoring_needs_is_said(pulse_server, tmp_path):
     assert files(other.dir) == before
     run = restore(server, "yesterday", tmp_path / "a")
     assert run.returncode == 1 and "takes an instant" in run.stderr
+    run = restore(other, "-1h", tmp_path / "c")
+    assert run.returncode == 1 and "begins after that instant, or is empty" in run.stderr
     run = subprocess.run([pulsedb_binary(), "--restore-to", "-1s"], capture_output=True, text=True, cwd=server.dir, timeout=20)
     assert run.returncode == 1 and "name it with --dir" in run.stderr
     (tmp_path / "empty").mkdir()

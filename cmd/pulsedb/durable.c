@@ -104,7 +104,15 @@ enum status durable_load(struct program *program, struct problem *why) {
         settings_on_change(pulse->settings, settings_of_persist[i], configure_persist, pulse);
     /* What was said meanwhile, by CONFIG SET. */
     if (!configure_persist(pulse, SETTING_ID_appendonly, why)) return INVALID;
-    return program->import ? import_file(program, program->import_path, why) : OK;
+    if (!program->import) return OK;
+    struct store_stats stats;
+    store_stats(pulse->store, NULL, &stats);
+    if (stats.keys)
+        return problem_set(why, INVALID, 0,
+                           "--import takes an empty directory, and there are %llu keys here: start "
+                           "without it, or give it a new --dir",
+                           (unsigned long long)stats.keys);
+    return import_file(program, program->import_path, why);
 }
 
 enum status durable_restore(struct program *program, struct problem *why) {

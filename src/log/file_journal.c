@@ -155,6 +155,7 @@ enum status file_journal_list(struct file_journal *file, const struct listing *l
     bool fits = listed - dropped <= MANIFEST_LOGS_MAX;
     if (fits) list_segments(file, dropped, listing->clean, &next);
     let_go(file);
+    for (size_t i = dropped; fits && i < file->count; i++) file->segments[i]->named = true;
     enum status status =
         fits ? manifest_write(file->env, file->dir, &next, why)
              : problem_set(why, LIMIT, 0, "there are %d log files already", MANIFEST_LOGS_MAX);
@@ -472,20 +473,33 @@ static enum status file_trim(struct journal *journal, uint64_t to_seq, struct pr
     return status;
 }
 
-/* Puts the segments aside until a manifest is written that does not name them. */
+/* Puts the segments aside until a manifest is written that does not name them; what no manifest can name goes at
+ * once, or tries that fail would fill the disk. */
 static void abandon(struct file_journal *file) {
-    size_t count = file->abandoned_count + file->count, size = sizeof *file->abandoned;
-    file->abandoned = mem_resize(file->abandoned, file->abandoned_count * size, count * size);
+    size_t old = file->abandoned_count, size = sizeof *file->abandoned, kept = old;
+    struct log_segment **all = mem_new_zero((old + file->count) * size);
+    if (old) memcpy(all, file->abandoned, old * size);
     hold(file);
-    memcpy(file->abandoned + file->abandoned_count, file->segments, file->count * size);
-    file->abandoned_count = count;
+    size_t count = file->count;
+    struct log_segment **left = file->segments;
     file->count = file->current = 0;
     let_go(file);
     for (size_t i = 0; i < count; i++) {
-        file->env->ops->close(file->env, file->abandoned[i]->out);
-        file->env->ops->close(file->env, file->abandoned[i]->syncer);
-        file->abandoned[i]->out = file->abandoned[i]->syncer = NULL;
+        struct log_segment *segment = left[i];
+        if (!segment->named && !segment->listed && !segment->sealed) {
+            discard(file, segment, false);
+            continue;
+        }
+        file->env->ops->close(file->env, segment->out);
+        file->env->ops->close(file->env, segment->syncer);
+        segment->out = segment->syncer = NULL;
+        all[kept++] = segment;
     }
+    mem_free(file->abandoned, old * size);
+    file->abandoned = kept ? mem_new(kept * size) : NULL;
+    file->abandoned_count = kept;
+    if (kept) memcpy(file->abandoned, all, kept * size);
+    mem_free(all, (old + count) * size);
 }
 
 static enum status file_restart(struct journal *journal, struct problem *why) {

@@ -202,8 +202,13 @@ bool persist_sync(struct persist *persist) {
         if (frame_cut > persist->synced_frame_cut) persist->synced_frame_cut = frame_cut;
         pthread_mutex_unlock(&persist->append);
         persist_raise(&persist->synced_cut, cut);
-    } else if (persist_state(persist) == PERSIST_LOGGING ||
-               persist_state(persist) == PERSIST_REFUSING) {
+    } else {
+        pthread_mutex_lock(&persist->append);
+        persist->dirty = true; /* nobody after us may think that it is durable */
+        pthread_mutex_unlock(&persist->append);
+    }
+    if (!ok &&
+        (persist_state(persist) == PERSIST_LOGGING || persist_state(persist) == PERSIST_REFUSING)) {
         log_line(persist->log, LOG_WARNING,
                  "The log could not be made durable: what the disk holds of it is not known any "
                  "more. Writes "

@@ -15,6 +15,7 @@ enum {
     SNAP_NICE = 5,
     RETRY_RULE_MS = 5000,
     SAY_AGAIN_S = 60,
+    NAP_NS = 50 * 1000 * 1000, /* a slow snapshot looks up so often */
     LOGS_MOST = 64,
     LOG_BYTES_LEAST = 64 * 1024 * 1024,
     NS_PER_S = 1000 * 1000 * 1000,
@@ -66,7 +67,9 @@ static bool rule_due(const struct persist *persist, uint64_t changed, int64_t no
 }
 
 static bool has_grown(struct persist *persist) {
+    pthread_mutex_lock(&persist->lock);
     uint64_t limit = persist->settings.snapshot_log_bytes;
+    pthread_mutex_unlock(&persist->lock);
     pthread_mutex_lock(&persist->manifest.lock);
     struct manifest_base base = persist->manifest.now.base;
     size_t logs = persist->manifest.now.logs_count;
@@ -279,6 +282,13 @@ bool persist_snap_step(struct persist *persist, uint64_t *wait_ns) {
     return false;
 }
 
+static bool is_stopping(struct persist *persist) {
+    pthread_mutex_lock(&persist->lock);
+    bool stop = persist->stop;
+    pthread_mutex_unlock(&persist->lock);
+    return stop;
+}
+
 void *persist_snap_run(void *self) {
     struct persist *persist = self;
     /* It can wait; who serves cannot. */
@@ -292,8 +302,12 @@ void *persist_snap_run(void *self) {
         }
         pthread_mutex_unlock(&persist->lock);
         uint64_t wait_ns;
-        if (persist_snap_step(persist, &wait_ns) && wait_ns)
-            persist->env->ops->sleep_ns(persist->env, wait_ns);
+        bool more = persist_snap_step(persist, &wait_ns);
+        while (more && wait_ns && !is_stopping(persist)) {
+            uint64_t nap = wait_ns < NAP_NS ? wait_ns : NAP_NS;
+            persist->env->ops->sleep_ns(persist->env, nap);
+            wait_ns -= nap;
+        }
         pthread_mutex_lock(&persist->lock);
     }
     pthread_mutex_unlock(&persist->lock);

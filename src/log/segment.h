@@ -39,6 +39,7 @@ struct log_segment {
     uint64_t ready;          /* up to here its blocks are written: zeros or an earlier file's */
     uint64_t room;           /* it may become this long */
     bool listed;             /* the manifest names it, durably; making */
+    bool named;              /* a manifest that names it may have been written; making */
     bool sealed;             /* from before this journal was opened: no handles, never written to */
     struct env_file *out;    /* the appender's; closed when it goes on to the next */
     struct env_file *syncer; /* who syncs; closed when all is full and durable */
