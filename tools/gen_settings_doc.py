@@ -46,7 +46,7 @@ MEANING = {
     'history-persist': 'Snapshots have the past. `no`: they have not, and after a start it begins with the last one. '
         'See [durability.md](durability.md).',
     'snapshot-log-bytes': 'A snapshot is made when the log since the last one has so many bytes. 0: as many as that '
-        'one has, at least 64 MiB.',
+        'one has, at least 512 MiB.',
     'snapshot-rate': 'How many bytes a second a snapshot writes. 0: no limit.',
     'appendonly': 'Everything is logged. `no`: only snapshots are kept. See [durability.md](durability.md).',
     'appendfsync': 'What an answer promises if the power goes. `always`: nothing is lost. `everysec`: at most the last '

@@ -49,7 +49,7 @@ struct persist_settings { /* may change while it runs */
     bool appendonly;
     enum persist_fsync fsync;
     bool history_persist;
-    uint64_t snapshot_log_bytes; /* 0: as much as the base, at least 64 MiB */
+    uint64_t snapshot_log_bytes; /* 0: as much as the base, at least 512 MiB */
     uint64_t snapshot_rate;      /* bytes a second; 0: no limit */
     struct {
         uint64_t seconds, changes;

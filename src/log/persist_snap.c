@@ -17,7 +17,7 @@ enum {
     SAY_AGAIN_S = 60,
     NAP_NS = 50 * 1000 * 1000, /* a slow snapshot looks up so often */
     LOGS_MOST = 64,
-    LOG_BYTES_LEAST = 64 * 1024 * 1024,
+    LOG_BYTES_LEAST = 512 * 1024 * 1024, /* some three seconds of replay */
     NS_PER_S = 1000 * 1000 * 1000,
 };
 

@@ -53,7 +53,9 @@ struct loop {
     _Atomic uint32_t load; /* connections it has or will get; any */
 
     struct connection_list connections, backlog, paused, waiting, dead;
-    uint64_t acked;     /* replies that show nothing younger may leave (persist_acked) */
+    uint64_t acked; /* replies that show nothing younger may leave (persist_acked) */
+    uint64_t owed,
+        owed_ns; /* `always`: the newest stamp that the log was not yet asked for; since when */
     _Atomic bool waits; /* somebody is in `waiting`: to be rung when that moves */
     uint32_t unsent;    /* connections that wait for EPOLLOUT */
     bool more_chores, stopping, listening;

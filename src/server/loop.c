@@ -15,6 +15,7 @@
 enum {
     CHORES_BUDGET_NS = 100 * 1000,
     CHORES_PAUSE_NS = CHORES_BUDGET_NS,
+    OWED_NS_MAX = 500 * 1000, /* so long a change waits for others to share its sync */
     SECOND_MS = 1000,
     LINGER_MS = 10 * 1000,   /* for a closing connection to take what waits */
     STOP_MS_MAX = 2000,      /* for all of them, when the server stops */
@@ -289,6 +290,11 @@ static void log_round(struct loop *loop) {
     for (size_t i = 0; i < loop->round_count; i++)
         if (loop->round[i]->session.gate > gate) gate = loop->round[i]->session.gate;
     if (gate <= loop->acked) return;
+    if (persist_gates_reads(persist)) { /* with those that are ready by now, in one sync: see pay */
+        if (!loop->owed) loop->owed_ns = worker_now_ns(loop->worker);
+        if (gate > loop->owed) loop->owed = gate;
+        return;
+    }
     persist_flush(persist, gate);
     if (TAILQ_EMPTY(&loop->waiting)) /* else end_waiting is to see that it has moved */
         loop->acked = persist_acked(persist);
@@ -519,8 +525,22 @@ static void bury(struct loop *loop) {
     while ((c = TAILQ_FIRST(&loop->dead))) connection_free(c);
 }
 
+/* Asks the log for what is owed, unless more clients are ready: they share the sync. Each sync costs as much as
+ * some ten commands, and a round is seldom more than that. */
+static int pay(struct loop *loop) {
+    int count = epoll_wait(loop->epoll, loop->events, EVENTS_MAX, 0);
+    if (count > 0 && worker_now_ns(loop->worker) - loop->owed_ns < OWED_NS_MAX) return count;
+    persist_flush(loop->pulse->persist, loop->owed);
+    loop->owed = 0;
+    return count;
+}
+
 /* Chores that have more to do take half of the time at most; in between, clients. */
 static int wait_for_events(struct loop *loop) {
+    if (UNLIKELY(loop->owed != 0)) {
+        int count = pay(loop);
+        if (count != 0) return count;
+    }
     if (UNLIKELY(loop->more_chores) && TAILQ_EMPTY(&loop->backlog)) {
         uint64_t now = worker_now_ns(loop->worker);
         uint64_t rest = loop->chores_again_ns > now ? loop->chores_again_ns - now : 0;

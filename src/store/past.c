@@ -205,10 +205,7 @@ enum found past_read(struct txn *txn, const struct key *key, uint64_t at, struct
     enum found found =
         past_state(txn, shard, key->db, key->name, entry_in(index, key), at, out, oldest);
     if (found == FOUND) txn_keep(txn, out);
-    const struct database *database = &shard->databases[key->db];
-    uint64_t changed = atomic_load_explicit(&database->changed, memory_order_relaxed);
-    if (at >= changed) txn_saw(txn, changed);
-    txn_saw(txn, found == FOUND ? out->stamp : at < shard->committed ? at : shard->committed);
+    txn_saw(txn, at); /* no commit slips in below it after a crash either */
     txn_leave(txn, shard);
     return found;
 }
