@@ -26,7 +26,7 @@ static bool save_rules(struct settings *settings, struct persist_settings *out,
     out->save_count = 0;
     bool ok = count % 2 == 0 && count / 2 <= COUNT_OF(out->save);
     for (size_t i = 0; ok && !usual && i + 1 < count; i += 2) {
-        int64_t seconds, changes;
+        int64_t seconds = 0, changes = 0;
         ok = int_parse(words[i], &seconds) && int_parse(words[i + 1], &changes) && seconds >= 1 &&
              changes >= 0;
         out->save[out->save_count].seconds = (uint64_t)seconds;
