@@ -71,6 +71,10 @@ struct persist {
     bool named;          /* a manifest may name its files, whatever came of writing that */
 };
 
+static inline uint64_t persist_now(struct persist *persist) { /* monotonic ns */
+    return env_monotonic_ns(persist->env);
+}
+
 static inline void persist_raise(_Atomic uint64_t *word, uint64_t least) {
     uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
     while (now < least && !atomic_compare_exchange_weak_explicit(

@@ -1,7 +1,7 @@
 /* persist_load.c: from files back to data: the base, then the log up to its last whole batch.
  *
  * The log is looked at twice: once to find where it ends and whether that is an honest end (file_journal_scan),
- * once to apply it. So it is known from the start which cut is the last, and no record has to wait. Each loading
+ * once to apply it. So nothing is applied of a log that turns out to be damaged. Each loading
  * thread reads all of the log and applies its own shards' blocks: reading is cheap beside applying. */
 #include <stdio.h>
 
@@ -39,14 +39,14 @@ static void say_progress(struct load *load, const char *what, uint64_t done, uin
     uint64_t now = env_monotonic_ns(persist->env);
     if (now - load->said_ns < PROGRESS_NS) return;
     load->said_ns = now;
-    log_line(persist->log, LOG_NOTICE, what, LOG_I("bytes", (int64_t)done),
+    log_line(persist->log, LOG_NOTICE, what, LOG_I("done", (int64_t)done),
              LOG_I("of", (int64_t)total));
 }
 
 static void base_progress(void *self, uint64_t bytes, uint64_t total, uint64_t keys) {
     struct load *load = self;
     (void)keys;
-    say_progress(load, "Loading the snapshot", bytes, total);
+    say_progress(load, "Loading the snapshot: bytes", bytes, total);
 }
 
 static enum status apply_batch(void *self, const struct journal_batch *batch, struct problem *why) {

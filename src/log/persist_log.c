@@ -17,10 +17,6 @@ enum {
     PREPARE_BYTES = 256 * 1024,
 };
 
-static uint64_t monotonic(struct persist *persist) {
-    return env_monotonic_ns(persist->env);
-}
-
 static uint64_t load(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_acquire);
 }
@@ -70,7 +66,7 @@ static bool waits(struct persist *persist) {
     if (mode(persist) == PERSIST_NO) return false;
     if (atomic_load_explicit(&persist->slow, memory_order_relaxed)) return true;
     uint64_t began = load(&persist->sync_began_ns);
-    return began && monotonic(persist) - began > SLOW_NS;
+    return began && persist_now(persist) - began > SLOW_NS;
 }
 
 void persist_ack(struct persist *persist) {
@@ -191,11 +187,11 @@ bool persist_sync(struct persist *persist) {
     pthread_mutex_unlock(&persist->append);
     bool ok = true;
     if (dirty) {
-        uint64_t began = monotonic(persist);
+        uint64_t began = persist_now(persist);
         atomic_store_explicit(&persist->sync_began_ns, began ? began : 1, memory_order_release);
         ok = journal_sync(persist->journal, &acked, &why) == OK;
         atomic_store_explicit(&persist->sync_began_ns, 0, memory_order_release);
-        note_sync(persist, monotonic(persist) - began, ok);
+        note_sync(persist, persist_now(persist) - began, ok);
     }
     if (ok) {
         pthread_mutex_lock(&persist->append);
@@ -339,7 +335,7 @@ static void write_if_recording(struct persist *persist) {
 }
 
 uint64_t persist_log_round(struct persist *persist) {
-    uint64_t now = monotonic(persist);
+    uint64_t now = persist_now(persist);
     if (persist_state(persist) == PERSIST_RECOVERING) return now + TICK_NS;
     follow_settings(persist, now);
     switch (persist_state(persist)) {
@@ -376,7 +372,7 @@ void *persist_log_run(void *self) {
         uint64_t next = persist_log_round(persist);
         pthread_mutex_lock(&persist->lock);
         /* Whoever wants more from here on takes the lock and sees that we sleep. */
-        uint64_t now = monotonic(persist);
+        uint64_t now = persist_now(persist);
         bool wanted = persist_state(persist) == PERSIST_LOGGING && is_wanted(persist);
         if (persist->stop || persist->configured || wanted || next <= now) continue;
         persist->log_asleep = true;

@@ -21,10 +21,6 @@ enum {
     NS_PER_S = 1000 * 1000 * 1000,
 };
 
-static uint64_t monotonic(struct persist *persist) {
-    return env_monotonic_ns(persist->env);
-}
-
 static uint64_t changes(struct persist *persist) {
     return store_counter(persist->store, COUNTER_changes);
 }
@@ -85,7 +81,7 @@ static bool has_grown(struct persist *persist) {
 void persist_apply_rules(struct persist *persist) {
     enum persist_state state = persist_state(persist);
     if (state != PERSIST_LOGGING && state != PERSIST_OFF) return;
-    uint64_t now = monotonic(persist), total = changes(persist);
+    uint64_t now = persist_now(persist), total = changes(persist);
     int64_t now_s = (int64_t)(env_realtime_ns(persist->env) / NS_PER_S);
     pthread_mutex_lock(&persist->lock);
     uint64_t changed = total >= persist->changes_saved ? total - persist->changes_saved : total;
@@ -207,7 +203,7 @@ static void end(struct persist *persist, enum persist_job job, enum status statu
     if (status == OK) settle(persist, job);
     /* A log that was begun for one snapshot alone. */
     if (persist_state(persist) == PERSIST_OFF) persist_stop_recording(persist);
-    uint64_t now = monotonic(persist);
+    uint64_t now = persist_now(persist);
     pthread_mutex_lock(&persist->lock);
     struct persist_info *info = &persist->info;
     int64_t took_ms = (int64_t)((now - persist->job_began_ns) / 1000000);
@@ -261,7 +257,7 @@ bool persist_snap_step(struct persist *persist, uint64_t *wait_ns) {
     bool starts = job != JOB_NONE && !persist->job_runs;
     if (starts) {
         persist->job_runs = true;
-        persist->job_began_ns = monotonic(persist);
+        persist->job_began_ns = persist_now(persist);
     }
     bool stop = persist->stop;
     pthread_mutex_unlock(&persist->lock);

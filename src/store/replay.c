@@ -187,7 +187,7 @@ enum status replay_block(struct replay *replay, struct worker *worker,
     struct redo_record record = { .stamp = 0 };
     enum status status;
     while ((status = redo_next(&rest, record.stamp, &record, why)) == OK) {
-        if (record.stamp > cut) break; /* its transaction may not be whole */
+        if (record.stamp > cut) break; /* later than what is asked for: --restore-to */
         if (record.stamp < replayed->last) {
             status = problem_set(why, CORRUPT, 0, "the log goes back in time");
             break;
