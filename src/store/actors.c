@@ -33,7 +33,7 @@ struct actors *actors_new(void) {
 
 struct actors *actors_free(struct actors *actors) {
     if (!actors) return NULL;
-    for (uint32_t i = 0; i < ACTORS_MAX; i++)
+    for (uint32_t i = ACTOR_FIRST; i < ACTORS_MAX && actors->ring[i].op.data; i++)
         mem_free((char *)(uintptr_t)actors->ring[i].op.data,
                  actors->ring[i].op.len + actors->ring[i].client.len + 1);
     pthread_mutex_destroy(&actors->lock);
