@@ -17,7 +17,8 @@ struct finding {
     bool exists;
     struct bytes text;
     int64_t expire_ms;
-    uint64_t stamp; /* when the newest version (or the absence) began; 0: that is not known */
+    uint64_t stamp;  /* when the newest version (or the absence) began; 0: that is not known */
+    uint64_t before; /* the same of the version before that */
 };
 
 struct image {
@@ -32,6 +33,14 @@ static uint64_t number_after(struct bytes reply, const char *mark) {
     return at ? strtoull(at + strlen(mark), NULL, 10) : 0;
 }
 
+/* After the second one. */
+static uint64_t second_after(struct bytes reply, const char *mark) {
+    const char *at = memmem(reply.data, reply.len, mark, strlen(mark));
+    if (!at) return 0;
+    at += strlen(mark);
+    return number_after((struct bytes){ at, (size_t)(reply.data + reply.len - at) }, mark);
+}
+
 static struct bytes bulk_of(struct bytes reply) {
     const char *line = memchr(reply.data, '\n', reply.len);
     size_t len = strtoull(reply.data + 1, NULL, 10);
@@ -39,7 +48,7 @@ static struct bytes bulk_of(struct bytes reply) {
 }
 
 static struct bytes ask_key(struct sim *sim, uint32_t db, const char *name, uint32_t key) {
-    struct bytes words[] = { bytes_of(name), bytes_of(key_name(key)), BYTES("1"),
+    struct bytes words[] = { bytes_of(name), bytes_of(key_name(key)), BYTES("2"),
                              BYTES("WITHMETA") };
     return ask(sim, db, strcmp(name, "HIST") == 0 ? 4 : 2, words);
 }
@@ -56,7 +65,9 @@ static struct finding find(struct sim *sim, uint32_t db, uint32_t key) {
             end > 0)
             found.expire_ms = end;
     }
-    found.stamp = number_after(ask_key(sim, db, "HIST", key), "stamp\r\n:");
+    struct bytes versions = ask_key(sim, db, "HIST", key);
+    found.stamp = number_after(versions, "stamp\r\n:");
+    found.before = second_after(versions, "stamp\r\n:");
     return found;
 }
 
@@ -102,8 +113,10 @@ static const char *difference(const struct sim *sim, const struct image *image, 
     if (last->birth == 0) return NULL;
     uint64_t since = model->commits[last->birth].stamp,
              over = (uint64_t)last->expire_ms * 1'000'000;
-    if (last->exists && over > since) since = over;
-    return found->stamp == since ? NULL : unlike;
+    bool expired = last->exists && over > since;
+    if (found->stamp != (expired ? over : since)) return unlike;
+    /* It may come back with the value it had, if the clock is set back. */
+    return !expired || !found->before || found->before == since ? NULL : "had another value";
 }
 
 static unsigned differences(const struct sim *sim, const struct image *image, uint32_t commit) {

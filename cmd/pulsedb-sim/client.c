@@ -397,7 +397,8 @@ static void promise_in_a_second(struct sim *sim, uint32_t commit) {
 
 static void promise(struct sim *sim, const struct waiting *waiting) {
     struct promises *promises = &sim->promises;
-    if (persist_state(sim->process.pulse.persist) == PERSIST_OFF) return;
+    /* A log that is told to end promises nothing more, though its thread may hear of that later. */
+    if (!sim->appendonly || persist_state(sim->process.pulse.persist) == PERSIST_OFF) return;
     raise_to(&promises->kill, waiting->made);
     if (sim->fsync == PERSIST_ALWAYS) {
         if (waiting->made > promises->weak) raise_to(&promises->durable, waiting->made);
