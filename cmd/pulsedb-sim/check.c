@@ -127,13 +127,25 @@ static unsigned differences(const struct sim *sim, const struct image *image, ui
     return count;
 }
 
-static bool fits_commit(const struct sim *sim, const struct image *image, uint32_t commit) {
+/* Whether the model knows since when the key is absent after `commit`. */
+static bool knows_absence(const struct model *model, uint32_t db, uint32_t key, uint32_t commit) {
+    const struct version *last = model_last(model, db, key, commit);
+    return !last || last->birth > 0;
+}
+
+enum { NO_FIT = UINT32_MAX };
+
+/* How many absent keys fit only because nobody knows since when they are absent; or NO_FIT. */
+static uint32_t fits_commit(const struct sim *sim, const struct image *image, uint32_t commit) {
+    uint32_t unsure = 0;
     for (uint32_t db = 0; db < DBS; db++)
         for (uint32_t key = 0; key < KEYS; key++) {
             const char *what = difference(sim, image, db, key, commit);
-            if (what && (what != unlike || sim->character.history_persist)) return false;
+            if (what && (what != unlike || sim->character.history_persist)) return NO_FIT;
+            bool known = image->keys[db][key].exists || knows_absence(&sim->model, db, key, commit);
+            unsure += what || !known;
         }
-    return true;
+    return unsure;
 }
 
 static void show(const struct sim *sim, const struct image *image, uint32_t commit,
@@ -190,20 +202,22 @@ static bool same_barriers(const struct model *model, uint32_t a, uint32_t b) {
 }
 
 /* Some commits leave nothing to be seen: a flush of an empty database, a swap of equal ones, a key made and deleted
- * again if the past is not kept. Of those that fit the first is taken, and what depends on which it was is not
- * asked any more. */
+ * again if the past is not kept. Of those that fit best the first is taken, and what depends on which it was is
+ * not asked any more. */
 void check_recovered(struct sim *sim, uint32_t least) {
     struct image image;
     worker_tick(sim->process.worker);
     look(sim, &image);
     struct model *model = &sim->model;
-    uint32_t last = model->count - 1, commit = last, fits = 0;
+    uint32_t last = model->count - 1, commit = last, fits = 0, least_unsure = NO_FIT;
     bool same_undo = true, same_past = sim->character.history_persist;
     for (uint32_t i = last + 1; i-- > least;) {
-        if (!fits_commit(sim, &image, i)) continue;
+        uint32_t unsure = fits_commit(sim, &image, i);
+        if (unsure == NO_FIT) continue;
         same_undo &= fits == 0 || same_flushes(model, i, commit);
         same_past &= fits == 0 || same_barriers(model, i, commit);
-        commit = i;
+        if (unsure <= least_unsure) commit = i;
+        if (unsure < least_unsure) least_unsure = unsure;
         fits++;
     }
     if (fits == 0) fail_at_every(sim, &image, least);
@@ -220,7 +234,7 @@ void check_present(struct sim *sim) {
     struct image image;
     look(sim, &image);
     uint32_t last = sim->model.count - 1;
-    if (!fits_commit(sim, &image, last)) {
+    if (fits_commit(sim, &image, last) == NO_FIT) {
         show(sim, &image, last, "the state is not that after");
         sim_fail(sim, "a wrong state: the model is at %" PRId64 " ms", image.now_ms);
     }
