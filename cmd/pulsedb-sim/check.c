@@ -127,23 +127,26 @@ static unsigned differences(const struct sim *sim, const struct image *image, ui
     return count;
 }
 
-/* Whether the model knows since when the key is absent after `commit`. */
-static bool knows_absence(const struct model *model, uint32_t db, uint32_t key, uint32_t commit) {
+/* How well it is known that a key is absent: 0 it is; 1 but not since when; 2 nor that it should be, were it not
+ * for the time, and it may come back when the clock is set back. */
+static uint32_t doubt(const struct model *model, uint32_t db, uint32_t key, uint32_t commit,
+                      const char *what) {
     const struct version *last = model_last(model, db, key, commit);
-    return !last || last->birth > 0;
+    if (!last) return what != NULL;
+    if (what) return last->exists ? 2 : 1;
+    return last->birth == 0;
 }
 
 enum { NO_FIT = UINT32_MAX };
 
-/* How many absent keys fit only because nobody knows since when they are absent; or NO_FIT. */
+/* The sum of doubts about absent keys; or NO_FIT. */
 static uint32_t fits_commit(const struct sim *sim, const struct image *image, uint32_t commit) {
     uint32_t unsure = 0;
     for (uint32_t db = 0; db < DBS; db++)
         for (uint32_t key = 0; key < KEYS; key++) {
             const char *what = difference(sim, image, db, key, commit);
             if (what && (what != unlike || sim->character.history_persist)) return NO_FIT;
-            bool known = image->keys[db][key].exists || knows_absence(&sim->model, db, key, commit);
-            unsure += what || !known;
+            if (!image->keys[db][key].exists) unsure += doubt(&sim->model, db, key, commit, what);
         }
     return unsure;
 }
@@ -190,7 +193,8 @@ static _Noreturn void fail_at_every(struct sim *sim, const struct image *image, 
 
 static bool same_flushes(const struct model *model, uint32_t a, uint32_t b) {
     for (uint32_t db = 0; db < DBS; db++)
-        if (model->commits[a].flushed[db].commit != model->commits[b].flushed[db].commit)
+        if (model->commits[a].flushed[db].commit != model->commits[b].flushed[db].commit ||
+            model->commits[a].flushed[db].db != model->commits[b].flushed[db].db)
             return false;
     return true;
 }
