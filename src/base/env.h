@@ -42,6 +42,9 @@ struct env_ops {
     int64_t (*pwrite)(struct env *env, struct env_file *file, const void *data, size_t len,
                       uint64_t at);                      /* may write less */
     int (*sync)(struct env *env, struct env_file *file); /* fdatasync */
+    /* Has the disk begin with what was written to this part, once it is done with the part of equal length
+     * before it: so a large file goes out evenly. Nothing is durable by it, but an error is as final as sync's. */
+    int (*write_back)(struct env *env, struct env_file *file, uint64_t at, uint64_t len);
     int (*truncate)(struct env *env, struct env_file *file, uint64_t len);
     int64_t (*size)(struct env *env, struct env_file *file);
     int (*rename)(struct env *env, const char *from, const char *to);

@@ -115,6 +115,15 @@ static int real_sync(struct env *, struct env_file *file) {
     return UNINTERRUPTED(fdatasync(file->fd)) < 0 ? -errno : 0;
 }
 
+static int real_write_back(struct env *, struct env_file *file, uint64_t at, uint64_t len) {
+    uint64_t before = at < len ? 0 : at - len;
+    if (sync_file_range(file->fd, (off_t)at, (off_t)len, SYNC_FILE_RANGE_WRITE) < 0 ||
+        (before < at && sync_file_range(file->fd, (off_t)before, (off_t)(at - before),
+                                        SYNC_FILE_RANGE_WAIT_BEFORE) < 0))
+        return errno == ENOSYS || errno == EINVAL ? 0 : -errno; /* not every file system can */
+    return 0;
+}
+
 static int real_truncate(struct env *, struct env_file *file, uint64_t len) {
     return UNINTERRUPTED(ftruncate(file->fd, (off_t)len)) < 0 ? -errno : 0;
 }
@@ -173,6 +182,7 @@ struct env *env_real(void) {
         .pread = real_pread,
         .pwrite = real_pwrite,
         .sync = real_sync,
+        .write_back = real_write_back,
         .truncate = real_truncate,
         .size = real_size,
         .rename = real_rename,

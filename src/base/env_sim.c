@@ -213,6 +213,14 @@ static int sim_sync(struct env *env, struct env_file *file) {
     return error;
 }
 
+static int sim_write_back(struct env *env, struct env_file *file, uint64_t, uint64_t) {
+    struct env_sim *sim = sim_lock(env);
+    int error = injected(sim);
+    if (error == 0) error = file_check(sim, file, 0);
+    sim_unlock(sim);
+    return error;
+}
+
 static int sim_truncate(struct env *env, struct env_file *file, uint64_t len) {
     struct env_sim *sim = sim_lock(env);
     int error = injected_change(sim);
@@ -295,6 +303,7 @@ struct env *env_sim_new(uint64_t seed) {
         .pread = sim_pread,
         .pwrite = sim_pwrite,
         .sync = sim_sync,
+        .write_back = sim_write_back,
         .truncate = sim_truncate,
         .size = sim_size,
         .rename = sim_rename,
