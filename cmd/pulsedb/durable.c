@@ -94,25 +94,31 @@ static const enum setting_id settings_of_persist[] = {
     SETTING_ID_snapshot_log_bytes, SETTING_ID_snapshot_rate, SETTING_ID_save,
 };
 
-enum status durable_load(struct program *program, struct problem *why) {
-    struct pulse *pulse = &program->pulse;
-    struct persist_settings settings;
-    if (!persist_settings_of(pulse, &settings, why)) return INVALID;
-    enum status status = persist_recover(pulse->persist, pulse->store, &settings, why);
-    if (status != OK) return status;
-    for (size_t i = 0; i < COUNT_OF(settings_of_persist); i++)
-        settings_on_change(pulse->settings, settings_of_persist[i], configure_persist, pulse);
-    /* What was said meanwhile, by CONFIG SET. */
-    if (!configure_persist(pulse, SETTING_ID_appendonly, why)) return INVALID;
-    if (!program->import) return OK;
+static enum status import(void *self, struct problem *why) {
+    struct program *program = self;
     struct store_stats stats;
-    store_stats(pulse->store, NULL, &stats);
+    store_stats(program->pulse.store, NULL, &stats);
     if (stats.keys)
         return problem_set(why, INVALID, 0,
                            "--import takes an empty directory, and there are %llu keys here: start "
                            "without it, or give it a new --dir",
                            (unsigned long long)stats.keys);
     return import_file(program, program->import_path, why);
+}
+
+enum status durable_load(struct program *program, struct problem *why) {
+    struct pulse *pulse = &program->pulse;
+    struct persist_settings settings;
+    if (!persist_settings_of(pulse, &settings, why)) return INVALID;
+    enum status status =
+        program->import
+            ? persist_import(pulse->persist, pulse->store, &settings, import, program, why)
+            : persist_recover(pulse->persist, pulse->store, &settings, why);
+    if (status != OK) return status;
+    for (size_t i = 0; i < COUNT_OF(settings_of_persist); i++)
+        settings_on_change(pulse->settings, settings_of_persist[i], configure_persist, pulse);
+    /* What was said meanwhile, by CONFIG SET. */
+    return configure_persist(pulse, SETTING_ID_appendonly, why) ? OK : INVALID;
 }
 
 enum status durable_restore(struct program *program, struct problem *why) {

@@ -313,7 +313,9 @@ static void *loader_run(void *self) {
 
 /* Loading may take minutes more, and has changed nothing on disk that a start does not expect. */
 static void leave_at_once(struct program *program) {
-    log_write(program->pulse.log, LOG_NOTICE, "Stopped while loading: the files are as they were",
+    log_write(program->pulse.log, LOG_NOTICE,
+              program->import ? "Stopped while importing: nothing of it was taken over"
+                              : "Stopped while loading: the files are as they were",
               NULL, 0);
     if (program->pidfile) unlink(program->pidfile);
     _exit(EXIT_SUCCESS);

@@ -46,7 +46,7 @@ struct program {
 
 /* Takes the directory; says how many shards the store must have, and their seed. */
 MUST_USE enum status durable_open(struct program *program, struct problem *why);
-/* Loads what is there, then what is to be imported; from then on changes are logged. */
+/* Loads what is there, then what is to be imported, as a whole or not at all; from then on changes are logged. */
 MUST_USE enum status durable_load(struct program *program, struct problem *why);
 /* Everything that was answered is on disk when this returns. */
 MUST_USE enum status durable_stop(struct program *program, struct problem *why);

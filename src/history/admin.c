@@ -133,7 +133,7 @@ static void gather_pin(void *self, struct bytes name, uint64_t at) {
 static enum outcome history_pins(struct call *call) {
     struct pin_rows rows = { .arena = call->arena };
     rows.last = &rows.first;
-    store_pins(call->pulse->store, gather_pin, &rows);
+    txn_pins(call->txn, gather_pin, &rows);
     call->reply->writer->map(call->reply, rows.count);
     for (const struct pin_row *row = rows.first; row; row = row->next) {
         reply_bulk(call, row->name);

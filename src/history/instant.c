@@ -1,6 +1,5 @@
 #include "history/instant.h"
 
-#include "command/pulse.h"
 #include "store/past.h"
 
 enum { MS_DIGITS = 13, US_DIGITS = 16, NS_DIGITS = 19, NS_PER_MS = 1000000 };
@@ -142,7 +141,7 @@ bool arg_instant(struct call *call, size_t i, uint64_t *at) {
         found = now;
     } else if (text.len > 1 && text.data[0] == '@') {
         struct bytes name = { text.data + 1, text.len - 1 };
-        if (!store_pin_find(call->pulse->store, name, &found)) {
+        if (!txn_pin_find(call->txn, name, &found)) {
             fail(call, "ERR there is no restore point of that name: see HISTORY PINS");
             return false;
         }

@@ -26,6 +26,7 @@
 #include "log/segment.h"
 
 #define MANIFEST_NAME "MANIFEST"
+#define UNFINISHED_NAME "UNFINISHED"
 
 /* Longer than any name of ours, so that a path is never cut short. */
 enum { NAME_ROOM = 64, CRC_LINE = sizeof "crc 01234567\n" - 1 };
@@ -344,9 +345,42 @@ static enum status explain_missing(struct env *env, const char *dir, struct prob
         "%.160s holds files of a database but no " MANIFEST_NAME ": run pulsedb-check repair", dir);
 }
 
+enum status manifest_unfinished(struct env *env, const char *dir, struct problem *why) {
+    enum status status = check_dir(dir, why);
+    if (status != OK) return status;
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/" UNFINISHED_NAME, dir);
+    return env_replace_file(env, path, BYTES("A database is made here, and is not whole yet.\n"),
+                            why);
+}
+
+enum status manifest_finished(struct env *env, const char *dir, struct problem *why) {
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/" UNFINISHED_NAME, dir);
+    int error = env->ops->unlink(env, path);
+    if (error == 0) error = env->ops->sync_dir(env, dir);
+    if (error == 0) return OK;
+    return problem_set(why, IO, -error, "cannot remove " UNFINISHED_NAME);
+}
+
+static enum status check_finished(struct env *env, const char *dir, struct problem *why) {
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/" UNFINISHED_NAME, dir);
+    struct env_file *file;
+    int error = env->ops->open(env, path, ENV_READ, &file);
+    if (error == -ENOENT) return OK;
+    if (error < 0) return problem_set(why, IO, -error, "cannot open " UNFINISHED_NAME);
+    env->ops->close(env, file);
+    return problem_set(why, INVALID, 0,
+                       "an import or a restore into %.160s did not finish, so it holds no whole "
+                       "database: remove it, and begin again",
+                       dir);
+}
+
 enum status manifest_read(struct env *env, const char *dir, struct manifest *out,
                           struct problem *why) {
     enum status status = check_dir(dir, why);
+    if (status == OK) status = check_finished(env, dir, why);
     if (status != OK) return status;
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/" MANIFEST_NAME, dir);

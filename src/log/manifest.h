@@ -53,12 +53,17 @@ void manifest_copy(struct manifest *to, const struct manifest *from); /* `to` is
 struct manifest_log *manifest_add_log(struct manifest *manifest); /* zeroed; until the next call */
 
 /* OK, NOT_FOUND: the directory holds none of our files. CORRUPT: it holds some and no manifest, or the
- * manifest is damaged. UNSUPPORTED: written by a newer version; names both. All of them touch nothing. */
+ * manifest is damaged. UNSUPPORTED: written by a newer version; names both. INVALID: manifest_unfinished was said
+ * and not taken back. All of them touch nothing. */
 MUST_USE enum status manifest_read(struct env *env, const char *dir, struct manifest *out,
                                    struct problem *why);
 /* Replaces it durably: once this returns OK the new one is what a restart finds. */
 MUST_USE enum status manifest_write(struct env *env, const char *dir,
                                     const struct manifest *manifest, struct problem *why);
+/* What a directory will hold from now on counts for nothing, durably, until manifest_finished: for a new one
+ * whose first base holds what no log has (an import, a restore). */
+MUST_USE enum status manifest_unfinished(struct env *env, const char *dir, struct problem *why);
+MUST_USE enum status manifest_finished(struct env *env, const char *dir, struct problem *why);
 /* Removes the logs and bases that the manifest does not name: what a crash has left over. Nothing else. */
 MUST_USE enum status manifest_sweep(struct env *env, const char *dir,
                                     const struct manifest *manifest, struct problem *why);

@@ -117,6 +117,27 @@ TEST(a_directory_is_new_only_if_it_holds_none_of_our_files) {
     env_sim_free(env);
 }
 
+TEST(a_directory_that_was_not_finished_is_refused_until_it_is) {
+    struct env *env = world();
+    struct manifest manifest;
+    fill(&manifest);
+    assert_int_equal(manifest_unfinished(env, "d", NULL), OK);
+    assert_int_equal(manifest_read(env, "d", &(struct manifest){}, NULL), INVALID);
+    assert_int_equal(manifest_write(env, "d", &manifest, NULL), OK);
+    env_sim_crash(env);
+    struct problem why;
+    assert_int_equal(manifest_read(env, "d", &(struct manifest){}, &why), INVALID);
+    assert_non_null(strstr(why.text, "did not finish"));
+    assert_int_equal(manifest_finished(env, "d", NULL), OK);
+    env_sim_crash(env);
+    struct manifest again;
+    assert_int_equal(manifest_read(env, "d", &again, NULL), OK);
+    check_same(&manifest, &again);
+    manifest_deinit(&again);
+    manifest_deinit(&manifest);
+    env_sim_free(env);
+}
+
 TEST(any_bit_that_flips_and_any_byte_that_is_missing_is_noticed) {
     struct env *env = world();
     struct manifest manifest, again;

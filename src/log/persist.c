@@ -169,19 +169,48 @@ static void say_loaded(struct persist *persist, const struct file_journal_tail *
                  LOG_I("offset", (int64_t)tail->torn_at));
 }
 
+static enum status load_own(struct persist *persist, struct file_journal_tail *tail,
+                            struct problem *why) {
+    uint64_t began_ns = env_monotonic_ns(persist->env);
+    struct manifest *manifest = &persist->manifest.now;
+    *tail = (struct file_journal_tail){ .last_seq = manifest->base.seq - 1 };
+    if (persist->fresh) return OK;
+    enum status status = persist_load(persist, persist->dir, manifest, UINT64_MAX, tail, why);
+    if (status == OK) say_loaded(persist, tail, began_ns);
+    return status;
+}
+
 enum status persist_recover(struct persist *persist, struct store *store,
                             const struct persist_settings *settings, struct problem *why) {
-    uint64_t began_ns = env_monotonic_ns(persist->env);
     persist->store = store;
     store_settings_of(persist, settings);
-    struct manifest *manifest = &persist->manifest.now;
-    struct file_journal_tail tail = { .last_seq = manifest->base.seq - 1 };
-    if (!persist->fresh) {
-        enum status status = persist_load(persist, persist->dir, manifest, UINT64_MAX, &tail, why);
-        if (status != OK) return status;
-        say_loaded(persist, &tail, began_ns);
-    }
-    return begin_logging(persist, &tail, settings->appendonly, why);
+    struct file_journal_tail tail;
+    enum status status = load_own(persist, &tail, why);
+    return status == OK ? begin_logging(persist, &tail, settings->appendonly, why) : status;
+}
+
+/* begin_logging for a store that holds what no log has: the base that follows is the first to have it. Until then
+ * an old directory is what it was, and a new one is not one that lacks everything. */
+static enum status begin_with_base(struct persist *persist, const struct file_journal_tail *tail,
+                                   bool appendonly, struct problem *why) {
+    enum status status = OK;
+    if (persist->fresh) status = manifest_unfinished(persist->env, persist->dir, why);
+    if (status == OK) status = begin_logging(persist, tail, appendonly, why);
+    if (status == OK) status = persist_save(persist, false, why);
+    if (status == OK && persist->fresh) status = manifest_finished(persist->env, persist->dir, why);
+    return status;
+}
+
+enum status persist_import(struct persist *persist, struct store *store,
+                           const struct persist_settings *settings,
+                           enum status (*fill)(void *self, struct problem *why), void *self,
+                           struct problem *why) {
+    persist->store = store;
+    store_settings_of(persist, settings);
+    struct file_journal_tail tail;
+    enum status status = load_own(persist, &tail, why);
+    if (status == OK) status = fill(self, why);
+    return status == OK ? begin_with_base(persist, &tail, settings->appendonly, why) : status;
 }
 
 enum status persist_restore(struct persist *persist, struct store *store,
@@ -210,8 +239,7 @@ enum status persist_restore(struct persist *persist, struct store *store,
     say_loaded(persist, &(struct file_journal_tail){ 0 }, began_ns);
     struct file_journal_tail start = { .last_seq = persist->manifest.now.base.seq - 1,
                                        .cut = store_now(store) };
-    status = begin_logging(persist, &start, settings->appendonly, why);
-    return status == OK ? persist_save(persist, false, why) : status;
+    return begin_with_base(persist, &start, settings->appendonly, why);
 }
 
 /* --- changing the settings --- */

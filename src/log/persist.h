@@ -80,6 +80,13 @@ MUST_USE enum status persist_peek(struct env *env, const char *dir, unsigned *sh
  * far it is. Until it returns, state is PERSIST_RECOVERING. */
 MUST_USE enum status persist_recover(struct persist *persist, struct store *store,
                                      const struct persist_settings *settings, struct problem *why);
+/* The same, and `fill` puts into the store what came from elsewhere. If it fails, or the process dies before this
+ * returns, nothing of that counts: the directory is as it was, or refuses to be started on. If it returns OK,
+ * all of it is durable, in a snapshot, with `appendonly no` as well. */
+MUST_USE enum status persist_import(struct persist *persist, struct store *store,
+                                    const struct persist_settings *settings,
+                                    enum status (*fill)(void *self, struct problem *why),
+                                    void *self, struct problem *why);
 /* Stops the threads. `in_order`: everything is written and synced first and a trailer says so. */
 MUST_USE enum status persist_stop(struct persist *persist, bool in_order, struct problem *why);
 struct persist *persist_free(struct persist *persist); /* always NULL; before the store goes */
@@ -145,7 +152,8 @@ bool persist_turn(struct persist *persist);
 
 /* --- to an instant: pulsedb --restore-to INSTANT --dir NEW --- */
 /* Loads `from_dir` up to `instant` (ns) into the store, which belongs to a new directory. Called instead of
- * persist_recover's loading: makes a first snapshot there and logs on. */
+ * persist_recover's loading: makes a first snapshot there and logs on. A directory in which it did not finish
+ * refuses to be started on. */
 MUST_USE enum status persist_restore(struct persist *persist, struct store *store,
                                      const struct persist_settings *settings, const char *from_dir,
                                      uint64_t instant, struct problem *why);

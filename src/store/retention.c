@@ -241,7 +241,9 @@ void retention_round(struct store *store) {
 
 /* --- restore points --- */
 
-static void pins_changed(struct store *store) {
+/* The lock is held. `txn`: whose change it was that is in the log; NULL: nobody's. */
+static void pins_note(struct store *store, const struct txn *txn) {
+    if (txn) raise(&store->pins_changed, txn->stamp);
     uint64_t oldest = UINT64_MAX;
     for (size_t i = 0; i < store->pins_count; i++)
         if (store->pins[i].at < oldest) oldest = store->pins[i].at;
@@ -261,7 +263,7 @@ static size_t pin_place(const struct store *store, struct bytes name) {
 }
 
 /* The lock is held. false: there are too many already. */
-static bool pin_set(struct store *store, struct bytes name, uint64_t at) {
+static bool pin_set(struct store *store, const struct txn *txn, struct bytes name, uint64_t at) {
     size_t place = pin_place(store, name);
     if (place < store->pins_count && bytes_equal(store->pins[place].name, name)) {
         store->pins[place].at = at;
@@ -275,7 +277,7 @@ static bool pin_set(struct store *store, struct bytes name, uint64_t at) {
         store->pins[place] = (struct pin){ { text, name.len }, at };
         store->pins_count++;
     }
-    pins_changed(store);
+    pins_note(store, txn);
     return true;
 }
 
@@ -290,7 +292,7 @@ enum status store_pin(struct store *store, const struct txn *txn, struct bytes n
                            "history takes %llu bytes of its %llu: raise history-memory first",
                            (unsigned long long)size, (unsigned long long)budget);
     pthread_mutex_lock(&store->pins_lock);
-    bool set = pin_set(store, name, at);
+    bool set = pin_set(store, txn, name, at);
     pthread_mutex_unlock(&store->pins_lock);
     if (set) return OK;
     return problem_set(why, LIMIT, 0, "there are %d restore points already", PINS_MAX);
@@ -299,11 +301,12 @@ enum status store_pin(struct store *store, const struct txn *txn, struct bytes n
 void pins_put(struct store *store, struct bytes name, uint64_t at) {
     assert(name.len <= PIN_NAME_MAX);
     pthread_mutex_lock(&store->pins_lock);
-    (void)pin_set(store, name, at); /* FULL: it was within the same limit when it was written */
+    (void)pin_set(store, NULL, name,
+                  at); /* FULL: it was within the same limit when it was written */
     pthread_mutex_unlock(&store->pins_lock);
 }
 
-bool store_unpin(struct store *store, struct bytes name) {
+static bool unpin(struct store *store, const struct txn *txn, struct bytes name) {
     pthread_mutex_lock(&store->pins_lock);
     size_t place = pin_place(store, name);
     bool found = place < store->pins_count && bytes_equal(store->pins[place].name, name);
@@ -313,10 +316,14 @@ bool store_unpin(struct store *store, struct bytes name) {
         memmove(store->pins + place, store->pins + place + 1,
                 (store->pins_count - place) * sizeof *store->pins);
         mem_free((char *)(uintptr_t)old.data, old.len + 1);
-        pins_changed(store);
+        pins_note(store, txn);
     }
     pthread_mutex_unlock(&store->pins_lock);
     return found;
+}
+
+bool store_unpin(struct store *store, struct bytes name) {
+    return unpin(store, NULL, name);
 }
 
 static void log_pin(struct txn *txn, struct bytes name, const struct effect *effect) {
@@ -325,15 +332,29 @@ static void log_pin(struct txn *txn, struct bytes name, const struct effect *eff
     redo_put(store_shard(txn->store, 0), txn, 0, name, effect);
 }
 
+/* After the look: a change that comes between is reported as well, which only waits longer. */
+static void saw_pins(const struct txn *txn) {
+    pthread_mutex_lock(&txn->store->pins_lock);
+    uint64_t stamp = txn->store->pins_changed;
+    pthread_mutex_unlock(&txn->store->pins_lock);
+    txn_saw(txn, stamp);
+}
+
 enum status txn_pin(struct txn *txn, struct bytes name, uint64_t at, struct problem *why) {
     enum status status = store_pin(txn->store, txn, name, at, why);
-    if (status == OK) log_pin(txn, name, &(struct effect){ .kind = EFFECT_PIN, .offset = at });
+    if (status == OK)
+        log_pin(txn, name, &(struct effect){ .kind = EFFECT_PIN, .offset = at });
+    else
+        saw_pins(txn); /* how many there are */
     return status;
 }
 
 bool txn_unpin(struct txn *txn, struct bytes name) {
-    bool found = store_unpin(txn->store, name);
-    if (found) log_pin(txn, name, &(struct effect){ .kind = EFFECT_UNPIN });
+    bool found = unpin(txn->store, txn, name);
+    if (found)
+        log_pin(txn, name, &(struct effect){ .kind = EFFECT_UNPIN });
+    else
+        saw_pins(txn);
     return found;
 }
 
@@ -352,6 +373,18 @@ void store_pins(struct store *store, void (*visit)(void *self, struct bytes name
     for (size_t i = 0; i < store->pins_count; i++)
         visit(self, store->pins[i].name, store->pins[i].at);
     pthread_mutex_unlock(&store->pins_lock);
+}
+
+bool txn_pin_find(const struct txn *txn, struct bytes name, uint64_t *at) {
+    bool found = store_pin_find(txn->store, name, at);
+    saw_pins(txn);
+    return found;
+}
+
+void txn_pins(const struct txn *txn, void (*visit)(void *self, struct bytes name, uint64_t at),
+              void *self) {
+    store_pins(txn->store, visit, self);
+    saw_pins(txn);
 }
 
 void store_on_pin_dropped(struct store *store, void (*told)(void *self, struct bytes name),

@@ -104,6 +104,7 @@ struct store {
     pthread_mutex_t pins_lock;
     struct pin *pins; /* by name */
     size_t pins_count;
+    uint64_t pins_changed;        /* the stamp of the newest change of them that is in the log */
     _Atomic uint64_t pins_oldest; /* UINT64_MAX: none */
     _Atomic uint64_t pins_dropped;
     void (*pin_dropped)(void *self, struct bytes name);

@@ -112,6 +112,10 @@ bool store_pin_find(struct store *store, struct bytes name, uint64_t *at);
 /* Calls `visit` for each pin in the order of their names. */
 void store_pins(struct store *store, void (*visit)(void *self, struct bytes name, uint64_t at),
                 void *self);
+/* The same for a reply: it shows the pins that are there, and that there are no others. */
+bool txn_pin_find(const struct txn *txn, struct bytes name, uint64_t *at);
+void txn_pins(const struct txn *txn, void (*visit)(void *self, struct bytes name, uint64_t at),
+              void *self);
 /* Called (any thread, no lock held) when a pin had to be dropped for the budget's sake. */
 void store_on_pin_dropped(struct store *store, void (*told)(void *self, struct bytes name),
                           void *self);

@@ -408,6 +408,66 @@ TEST(a_pin_keeps_what_it_needs_and_goes_loudly_when_it_cannot) {
     fixture_free(f);
 }
 
+static void no_pin(void *self, struct bytes name, uint64_t at) {
+    (void)self;
+    (void)name;
+    (void)at;
+}
+
+/* What looking at the pins makes a reply wait for: in each way there is to look. */
+static uint64_t pins_seen(struct fixture *f) {
+    struct txn txn;
+    uint64_t at, seen = 0;
+    (void)worker_take_seen(f->worker);
+    for (int way = 0; way < 3; way++) {
+        if (way == 2)
+            begin(f, &txn, 0);
+        else
+            txn_begin_unlocked(&txn, f->worker, &f->arena, 0);
+        if (way == 0) txn_pins(&txn, no_pin, NULL);
+        if (way == 1) (void)txn_pin_find(&txn, BYTES("p"), &at);
+        if (way == 2) assert_false(txn_unpin(&txn, BYTES("never there")));
+        txn_commit(&txn);
+        uint64_t now = worker_take_seen(f->worker);
+        if (way > 0) assert_int_equal(now, seen);
+        seen = now;
+    }
+    return seen;
+}
+
+TEST(who_sees_which_pins_there_are_waits_for_the_newest_change_of_them) {
+    struct fixture *f = fixture_new();
+    struct txn txn;
+    struct problem why;
+    uint64_t made, at;
+    store_gate_reads(f->store, true);
+    assert_int_equal(pins_seen(f), 0);
+    later(f, 10);
+    begin(f, &txn, 0);
+    made = txn.stamp;
+    assert_int_equal(txn_pin(&txn, BYTES("p"), worker_now_ns(f->worker), &why), OK);
+    txn_commit(&txn);
+    later(f, 10);
+    set_now(f, "k", "is no pin");
+    assert_int_equal(pins_seen(f), made);
+
+    later(f, 10);
+    begin(f, &txn, 0);
+    uint64_t removed = txn.stamp;
+    assert_true(txn_unpin(&txn, BYTES("p"))); /* that it is gone is shown as well */
+    txn_commit(&txn);
+    later(f, 10);
+    assert_true(removed > made);
+    assert_int_equal(pins_seen(f), removed);
+    txn_begin_unlocked(&txn, f->worker, &f->arena, 0);
+    assert_false(txn_pin_find(&txn, BYTES("p"), &at));
+    txn_commit(&txn);
+
+    store_gate_reads(f->store, false);
+    assert_int_equal(pins_seen(f), 0);
+    fixture_free(f);
+}
+
 TEST(only_the_last_flush_can_be_undone_and_once) {
     struct fixture *f = fixture_new();
     char name[16];
