@@ -421,7 +421,7 @@ void promises_change(struct sim *sim, enum persist_fsync fsync, bool appendonly)
 void promises_ripen(struct sim *sim) {
     struct promises *promises = &sim->promises;
     /* What a disk has lost is there again when that is healed. */
-    bool broken = persist_state(sim->process.pulse.persist) == PERSIST_BROKEN;
+    bool broken = sim->process.waits || persist_state(sim->process.pulse.persist) == PERSIST_BROKEN;
     size_t ripe = 0;
     for (size_t i = 0; i < promises->second_count; i++) {
         if (broken) promises->second[i].at_ns = sim->lived_ns;

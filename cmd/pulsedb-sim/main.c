@@ -116,11 +116,11 @@ static void aborted(int signal_number) {
 static void say(const struct sim *sim) {
     const struct tally *t = &sim->tally;
     printf("seed %" PRIu64 ": %" PRIu64 " commands, %" PRIu64 " commits, %" PRIu64
-           " starts (%" PRIu64 " failed), %" PRIu64 " power cuts, %" PRIu64 " kills, %" PRIu64
-           " stops, %" PRIu64 " refusals, %" PRIu64 " commits lost, %" PRIu64
-           " looks back; digest %016" PRIx64 "\n",
-           sim->seed, t->commands, t->commits, t->starts, t->failed_starts, t->cuts, t->kills,
-           t->restarts, t->refusals, t->lost, t->past, sim->digest);
+           " starts (%" PRIu64 " failed, %" PRIu64 " on a full disk), %" PRIu64
+           " power cuts, %" PRIu64 " kills, %" PRIu64 " stops, %" PRIu64 " refusals, %" PRIu64
+           " commits lost, %" PRIu64 " looks back; digest %016" PRIx64 "\n",
+           sim->seed, t->commands, t->commits, t->starts, t->failed_starts, t->full_starts, t->cuts,
+           t->kills, t->restarts, t->refusals, t->lost, t->past, sim->digest);
 }
 
 static bool take_number(const char *text, const char **end, uint64_t *out) {

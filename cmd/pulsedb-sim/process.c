@@ -52,6 +52,7 @@ static void log_moved(void *self) {
         promises_change(sim, sim->fsync, true);
     if (state != sim->process.state) trace(sim, "-- the log is %s", states[state]);
     sim->process.state = state;
+    if (state == PERSIST_LOGGING || state == PERSIST_OFF) sim->process.waits = false;
     const char *refusal = persist_refusal(pulse->persist);
     atomic_store(&pulse->refusal, refusal);
     atomic_store(&pulse->gates, refusal ? PULSE_REFUSING : 0);
@@ -124,6 +125,7 @@ enum status process_start(struct sim *sim, struct problem *why) {
         unmake(sim);
         return status;
     }
+    process->waits = persist_state(pulse->persist) == PERSIST_REFUSING;
     process->worker = worker_new(pulse->store);
     process->batch = batch_new(pulse, process->worker);
     clients_connect(sim);

@@ -46,6 +46,7 @@ struct process {
     struct worker *worker;
     struct batch *batch;
     enum persist_state state; /* as last heard of */
+    bool waits; /* for a log of its own since it started: what it found is not made durable yet */
 };
 
 /* An answer that waits for what it shows to be safe. */
@@ -80,7 +81,8 @@ struct promises {
 };
 
 struct tally {
-    uint64_t commands, commits, starts, cuts, kills, restarts, failed_starts, refusals, lost, past;
+    uint64_t commands, commits, starts, cuts, kills, restarts, failed_starts, full_starts, refusals,
+        lost, past;
 };
 
 struct sim {
@@ -127,6 +129,7 @@ void sim_run(struct sim *sim);
 /* weather.c */
 void weather_calm(struct sim *sim);
 void weather_change(struct sim *sim);
+void weather_full(struct sim *sim); /* the disk takes not one byte more, and has no other faults */
 void weather_clock(struct sim *sim);
 
 /* starts.c */

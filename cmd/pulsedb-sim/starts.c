@@ -5,7 +5,7 @@
  *     stopped  in order: everything is left
  *
  * A start may die or be refused by the disk as well, and another is tried. When the disk is well it must not be
- * refused. */
+ * refused; nor when all that is wrong is that the disk is full: then writes are. */
 #include <inttypes.h>
 
 #include "base/env.h"
@@ -17,6 +17,7 @@ enum { STARTS_MAX = 20 };
 struct ending {
     bool cut;   /* the power was cut since */
     bool whole; /* it was stopped in order */
+    bool first; /* there was none */
 };
 
 static void cut_power(struct sim *sim, struct ending *ending) {
@@ -46,8 +47,16 @@ static void recovered(struct sim *sim, const struct ending *ending) {
     if (sim->fsync == PERSIST_NO || !sim->appendonly) promises->second_count = 0;
 }
 
+static void check_full(struct sim *sim, enum status status, const struct problem *why) {
+    if (status != OK) sim_fail(sim, "it does not start on a full disk: %s", why->text);
+    enum persist_state state = persist_state(sim->process.pulse.persist);
+    if (state != (sim->appendonly ? PERSIST_REFUSING : PERSIST_OFF))
+        sim_fail(sim, "it takes writes on a full disk");
+    sim->tally.full_starts++;
+}
+
 /* One attempt. Whether it runs. */
-static bool try_start(struct sim *sim, bool doomed, struct ending *ending) {
+static bool try_start(struct sim *sim, bool doomed, bool full, struct ending *ending) {
     if (doomed) env_sim_power_off_at(sim->env, 1 + below(sim, 60));
     struct problem why = {};
     enum status status = process_start(sim, &why);
@@ -62,6 +71,7 @@ static bool try_start(struct sim *sim, bool doomed, struct ending *ending) {
         return false;
     }
     env_sim_power(sim->env, true); /* no longer doomed */
+    if (full) check_full(sim, status, &why);
     if (status == OK) return true;
     sim->tally.failed_starts++;
     if (sim->calm_since_ns != 0)
@@ -77,14 +87,16 @@ static void start(struct sim *sim, struct ending ending) {
         if (sim->character.switches) sim->appendonly = !one_in(sim, 3);
         weather_clock(sim);
         bool doomed = sim->character.crashes && tries < STARTS_MAX && one_in(sim, 8);
-        if (try_start(sim, doomed, &ending)) break;
+        bool full = sim->character.errors && !ending.first && one_in(sim, 6);
+        if (full) weather_full(sim);
+        if (try_start(sim, doomed, full, &ending)) break;
     }
     recovered(sim, &ending);
 }
 
 void start_first(struct sim *sim) {
     sim->appendonly = true;
-    start(sim, (struct ending){});
+    start(sim, (struct ending){ .first = true });
 }
 
 static void stop_in_order(struct sim *sim, struct ending *ending) {

@@ -46,6 +46,15 @@ static void storm(struct sim *sim) {
           faults.disk_size, faults.sync_ns / MS, faults.write_ns / MS);
 }
 
+void weather_full(struct sim *sim) {
+    struct env_sim_faults faults = calm(sim);
+    faults.disk_size = 1;
+    env_sim_faults(sim->env, &faults);
+    env_sim_fail_at(sim->env, 0, 0);
+    sim->calm_since_ns = 0;
+    trace(sim, "-- the disk is full");
+}
+
 void weather_change(struct sim *sim) {
     if (sim->calm_since_ns == 0) {
         if (one_in(sim, 25)) weather_calm(sim);

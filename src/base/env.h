@@ -23,6 +23,8 @@ enum env_open {
     ENV_CREATE = 1 << 2,   /* make it, mode 0600; fails with EEXIST when it is there */
     ENV_TRUNCATE = 1 << 3, /* with ENV_WRITE: empty it, or make it */
     ENV_APPEND = 1 << 4,   /* every write goes to the end */
+    /* With ENV_READ: what the disk holds, not what is kept of it in memory. -EINVAL where that cannot be asked for. */
+    ENV_DISK = 1 << 5,
 };
 
 struct env_ops {

@@ -14,10 +14,13 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
+enum { BLOCK = 4096 };
+
 struct env_file {
     int fd;
     bool
         append; /* written with write(): also pipes and terminals take it, which have no position */
+    bool direct; /* ENV_DISK: read in whole blocks, past the page cache */
 };
 
 /* Calls `expression` until a signal no longer interrupts it. */
@@ -65,19 +68,20 @@ static int open_flags(unsigned flags) {
     if (flags & ENV_CREATE) os |= O_CREAT | O_EXCL;
     if (flags & ENV_TRUNCATE) os |= O_CREAT | O_TRUNC;
     if (flags & ENV_APPEND) os |= O_APPEND;
+    if (flags & ENV_DISK) os |= O_DIRECT;
     return os;
 }
 
-static struct env_file *file_new(int fd, bool append) {
+static struct env_file *file_new(int fd, unsigned flags) {
     struct env_file *file = mem_new(sizeof *file);
-    *file = (struct env_file){ .fd = fd, .append = append };
+    *file = (struct env_file){ .fd = fd, .append = flags & ENV_APPEND, .direct = flags & ENV_DISK };
     return file;
 }
 
 static int real_open(struct env *, const char *path, unsigned flags, struct env_file **out) {
     int fd = UNINTERRUPTED(open(path, open_flags(flags), 0600));
     if (fd < 0) return -errno;
-    *out = file_new(fd, flags & ENV_APPEND);
+    *out = file_new(fd, flags);
     return 0;
 }
 
@@ -89,7 +93,7 @@ static int real_lock(struct env *, const char *path, struct env_file **out) {
         (void)close(fd);
         return -error;
     }
-    *out = file_new(fd, false);
+    *out = file_new(fd, 0);
     return 0;
 }
 
@@ -99,7 +103,21 @@ static void real_close(struct env *, struct env_file *file) {
     mem_free(file, sizeof *file);
 }
 
+/* Past the page cache memory, place and length must be those of whole blocks. */
+static int64_t read_blocks(struct env_file *file, void *out, size_t len, uint64_t at) {
+    size_t skipped = (size_t)(at % BLOCK), size = (skipped + len + BLOCK - 1) / BLOCK * BLOCK;
+    char *memory = mem_new(size + BLOCK);
+    char *blocks = memory + (BLOCK - (uintptr_t)memory % BLOCK) % BLOCK;
+    ssize_t n = UNINTERRUPTED(pread(file->fd, blocks, size, (off_t)(at - skipped)));
+    int64_t result = n < 0 ? -errno : n <= (ssize_t)skipped ? 0 : n - (ssize_t)skipped;
+    if (result > (int64_t)len) result = (int64_t)len;
+    if (result > 0) memcpy(out, blocks + skipped, (size_t)result);
+    mem_free(memory, size + BLOCK);
+    return result;
+}
+
 static int64_t real_pread(struct env *, struct env_file *file, void *out, size_t len, uint64_t at) {
+    if (file->direct) return read_blocks(file, out, len, at);
     ssize_t n = UNINTERRUPTED(pread(file->fd, out, len, (off_t)at));
     return n < 0 ? -errno : n;
 }

@@ -179,7 +179,9 @@ static int64_t sim_pread(struct env *env, struct env_file *file, void *out, size
     struct env_sim *sim = sim_lock(env);
     int64_t result = injected(sim);
     if (result == 0) result = file_check(sim, file, ENV_READ);
-    if (result == 0) result = node_read(file->node, out, len, at);
+    if (result == 0)
+        result = file->flags & ENV_DISK ? node_read_synced(file->node, out, len, at)
+                                        : node_read(file->node, out, len, at);
     sim_unlock(sim);
     return result;
 }

@@ -155,12 +155,19 @@ uint64_t node_size(const struct node *node) {
     return node->data.len;
 }
 
-int64_t node_read(const struct node *node, void *out, size_t len, uint64_t at) {
-    const struct content *data = &node->data;
-    if (at >= data->len) return 0;
-    size_t n = len < data->len - at ? len : data->len - (size_t)at;
-    if (n > 0) memcpy(out, data->data + at, n);
+static int64_t content_read(const struct content *content, void *out, size_t len, uint64_t at) {
+    if (at >= content->len) return 0;
+    size_t n = len < content->len - at ? len : content->len - (size_t)at;
+    if (n > 0) memcpy(out, content->data + at, n);
     return (int64_t)n;
+}
+
+int64_t node_read(const struct node *node, void *out, size_t len, uint64_t at) {
+    return content_read(&node->data, out, len, at);
+}
+
+int64_t node_read_synced(const struct node *node, void *out, size_t len, uint64_t at) {
+    return content_read(&node->synced, out, len, at);
 }
 
 void node_write(struct node *node, const void *data, size_t len, size_t at) {

@@ -45,6 +45,7 @@ bool disk_list_next(const struct disk *disk, const char *folder, size_t *index, 
 void node_unref(struct node *node); /* NULL is fine */
 uint64_t node_size(const struct node *node);
 int64_t node_read(const struct node *node, void *out, size_t len, uint64_t at);
+int64_t node_read_synced(const struct node *node, void *out, size_t len, uint64_t at);
 void node_write(struct node *node, const void *data, size_t len, size_t at);
 void node_truncate(struct node *node, size_t len);
 void node_sync(struct node *node);

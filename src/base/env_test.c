@@ -154,11 +154,55 @@ static void check_whole_files(struct env *env, const char *folder) {
     assert_int_equal(count, 0); /* no temporary is left */
 }
 
+/* What was synced is read from the disk like from anywhere, where the file system can be asked for that at all. */
+static void check_disk(struct env *env, const char *folder) {
+    char path[256], text[5000];
+    snprintf(path, sizeof path, "%s/disk", folder);
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + i % 26);
+    struct env_file *file = open_ok(env, path, ENV_WRITE | ENV_CREATE), *on_disk;
+    assert_int_equal(env->ops->pwrite(env, file, text, sizeof text, 0), sizeof text);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    env->ops->close(env, file);
+    int error = env->ops->open(env, path, ENV_READ | ENV_DISK, &on_disk);
+    assert_true(error == 0 || error == -EINVAL);
+    static const size_t places[] = { 0, 1, 4090, 4096, 4999 };
+    for (size_t i = 0; i < COUNT_OF(places) && error == 0; i++) {
+        char found[sizeof text];
+        int64_t n = env->ops->pread(env, on_disk, found, 20, places[i]);
+        assert_int_equal(n, places[i] == 4999 ? 1 : 20);
+        assert_memory_equal(found, text + places[i], (size_t)n);
+    }
+    if (error == 0) assert_int_equal(env->ops->pread(env, on_disk, text, 20, 5000), 0);
+    if (error == 0) env->ops->close(env, on_disk);
+    assert_int_equal(env->ops->unlink(env, path), 0);
+}
+
+TEST(the_disk_holds_what_was_synced_and_not_what_only_programs_see) {
+    struct env *env = env_sim_new(1);
+    struct env_file *file = open_ok(env, "a", ENV_READ | ENV_WRITE | ENV_CREATE);
+    struct env_file *on_disk = open_ok(env, "a", ENV_READ | ENV_DISK);
+    char text[8];
+    write_ok(env, file, "one", 0);
+    assert_int_equal(env->ops->sync(env, file), 0);
+    write_ok(env, file, "two", 3);
+    assert_int_equal(env->ops->pread(env, file, text, sizeof text, 0), 6);
+    assert_int_equal(env->ops->pread(env, on_disk, text, sizeof text, 0), 3);
+    env_sim_faults(env, &(struct env_sim_faults){ .sync_errors = 1000000 });
+    assert_int_equal(env->ops->sync(env, file), -EIO);
+    env_sim_faults(env, &(struct env_sim_faults){});
+    assert_int_equal(env->ops->sync(env, file), 0); /* which is a lie */
+    assert_int_equal(env->ops->pread(env, on_disk, text, sizeof text, 0), 3);
+    env->ops->close(env, file);
+    env->ops->close(env, on_disk);
+    env_sim_free(env);
+}
+
 TEST(the_real_world_keeps_the_contract) {
     char folder[] = "/tmp/pulse-env-XXXXXX", sub[64];
     assert_non_null(mkdtemp(folder));
     check_whole_files(env_real(), folder);
     check_world(env_real(), folder);
+    check_disk(env_real(), folder);
     snprintf(sub, sizeof sub, "%s/sub", folder);
     assert_int_equal(rmdir(sub), 0);
     assert_int_equal(rmdir(folder), 0);
@@ -169,6 +213,7 @@ TEST(the_simulated_world_keeps_the_contract) {
     assert_int_equal(env->ops->mkdir(env, "/data"), 0);
     check_whole_files(env, "/data");
     check_world(env, "/data");
+    check_disk(env, "/data");
     env_sim_free(env);
 }
 

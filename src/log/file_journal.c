@@ -281,6 +281,19 @@ static enum status find_place(struct file_journal *file, uint64_t size, struct l
 
 /* --- append --- */
 
+static bool is_open(struct file_journal *file) {
+    hold(file);
+    bool open = file->open;
+    let_go(file);
+    return open;
+}
+
+/* Under `making`. */
+static enum status see_open(struct file_journal *file, struct problem *why) {
+    struct problem unwanted;
+    return file->opening ? file_journal_go_on_opening(file, why ? why : &unwanted) : OK;
+}
+
 /* The header, the payload and its padding, in pieces of SCRATCH. */
 static int write_frame(struct file_journal *file, struct log_segment *segment,
                        const struct journal_batch *batch) {
@@ -327,7 +340,13 @@ static enum status file_append(struct journal *journal, const struct journal_bat
     struct file_journal *file = file_of(journal);
     struct log_segment *segment = NULL;
     uint64_t size = frame_size(batch->bytes.len);
-    enum status status = check_batch(file, batch, why);
+    enum status status = OK;
+    if (!is_open(file)) {
+        pthread_mutex_lock(&file->making);
+        status = see_open(file, why);
+        pthread_mutex_unlock(&file->making);
+    }
+    if (status == OK) status = check_batch(file, batch, why);
     if (status == OK) status = find_place(file, size, &segment, why);
     if (status != OK) return status;
     int error = write_frame(file, segment, batch);
@@ -405,6 +424,7 @@ static enum status sync_to(struct file_journal *file, uint64_t target, struct pr
 
 static enum status file_sync(struct journal *journal, uint64_t *acked, struct problem *why) {
     struct file_journal *file = file_of(journal);
+    if (!is_open(file)) return problem_set(why, IO, EIO, "the log is not open");
     pthread_mutex_lock(&file->syncing);
     hold(file);
     uint64_t target = file->next_seq - 1;
@@ -453,7 +473,8 @@ static enum status prepare_locked(struct file_journal *file, struct problem *why
 static enum status file_prepare(struct journal *journal, struct problem *why) {
     struct file_journal *file = file_of(journal);
     pthread_mutex_lock(&file->making);
-    enum status status = prepare_locked(file, why);
+    enum status status = see_open(file, why);
+    if (status == OK) status = prepare_locked(file, why);
     pthread_mutex_unlock(&file->making);
     return status;
 }
@@ -466,7 +487,8 @@ static enum status file_trim(struct journal *journal, uint64_t to_seq, struct pr
     uint64_t needed = file->share->now.base.seq;
     pthread_mutex_unlock(&file->share->lock);
     hold(file);
-    bool any = !file->detached && droppable(file, to_seq < needed ? to_seq : needed) > 0;
+    bool any =
+        file->open && !file->detached && droppable(file, to_seq < needed ? to_seq : needed) > 0;
     let_go(file);
     enum status status = any ? file_journal_list(file, &(struct listing){}, why) : OK;
     pthread_mutex_unlock(&file->making);
@@ -510,11 +532,12 @@ static enum status file_restart(struct journal *journal, struct problem *why) {
     struct log_segment *segment = file_journal_make(file, file->next_seq, ready, &problem);
     if (segment) {
         pthread_mutex_lock(&file->syncing); /* whose handles are closed */
+        if (file->opening) file_journal_end_opening(file, false);
         abandon(file);
         file_journal_add(file, segment);
         hold(file);
         file->failed = file->closed = file->soiled = false;
-        file->detached = true;
+        file->detached = file->open = true;
         let_go(file);
         pthread_mutex_unlock(&file->syncing);
     }
@@ -543,6 +566,7 @@ static enum status file_read(struct journal *journal, uint64_t from_seq,
 
 static struct journal *file_free(struct journal *journal) {
     struct file_journal *file = file_of(journal);
+    if (file->opening) file_journal_end_opening(file, false);
     for (size_t i = 0; i < file->count; i++) log_segment_free(file->env, file->segments[i]);
     for (size_t i = 0; i < file->abandoned_count; i++)
         log_segment_free(file->env, file->abandoned[i]);
@@ -589,6 +613,10 @@ struct file_journal *file_journal_new(struct env *env, const char *dir,
     return file;
 }
 
+bool file_journal_is_open(const struct journal *journal) {
+    return is_open(file_of((struct journal *)(uintptr_t)journal));
+}
+
 uint64_t file_journal_next_seq(const struct journal *journal) {
     struct file_journal *file = file_of((struct journal *)(uintptr_t)journal);
     hold(file);
@@ -601,7 +629,7 @@ uint64_t file_journal_size(const struct journal *journal, uint64_t since_seq) {
     struct file_journal *file = file_of((struct journal *)(uintptr_t)journal);
     uint64_t total = 0;
     hold(file);
-    for (size_t i = 0; i <= file->current; i++) {
+    for (size_t i = 0; i < file->count && i <= file->current; i++) {
         const struct log_segment *segment = file->segments[i];
         if (segment_is_empty(segment) || segment->last_seq < since_seq) continue;
         uint64_t bytes = segment->at - SEGMENT_HEADER;
@@ -619,8 +647,8 @@ enum status file_journal_put_base(struct journal *journal, const struct manifest
     struct file_journal *file = file_of(journal);
     pthread_mutex_lock(&file->making);
     hold(file);
-    bool failed = file->failed;
-    bool fits = base->seq >= file->segments[0]->first_seq && base->seq <= file->next_seq;
+    bool failed = file->failed || !file->open;
+    bool fits = !failed && base->seq >= file->segments[0]->first_seq && base->seq <= file->next_seq;
     let_go(file);
     enum status status;
     if (failed)

@@ -14,6 +14,7 @@
 #include "log/segment.h"
 
 struct env;
+struct opening;
 
 enum {
     SEGMENT_SIZE = 64 * 1024 * 1024,
@@ -34,6 +35,8 @@ struct file_journal {
     bool spares[SPARES_MAX];        /* log.spare.(i + 1) is there; making */
     struct log_segment **abandoned; /* by restart, removed by the next manifest; making */
     size_t abandoned_count;
+    struct opening *
+        opening; /* what opening has not done yet; NULL: it is open; making, and lock to change it */
 
     pthread_mutex_t syncing; /* by who syncs, over disk calls; after making */
 
@@ -45,6 +48,7 @@ struct file_journal {
     bool detached; /* restarted, and the manifest does not know yet */
     bool soiled;   /* the last append failed, and something of it may lie at current->at */
     bool closed;   /* the trailer is written */
+    bool open;     /* there is a current segment, and the manifest knows it or will (`detached`) */
 
     char *scratch; /* the appender's */
 };
@@ -57,6 +61,12 @@ struct file_journal *file_journal_new(struct env *env, const char *dir,
 MUST_USE struct log_segment *file_journal_make(struct file_journal *file, uint64_t first_seq,
                                                uint64_t ready, struct problem *why);
 void file_journal_add(struct file_journal *file, struct log_segment *segment); /* under `making` */
+
+/* Goes on with what the opening has not done yet. Under `making`. */
+MUST_USE enum status file_journal_go_on_opening(struct file_journal *file, struct problem *why);
+/* Leaves it at that: the segments are then all files of before, as far as they are known, so that they can be
+ * abandoned; or, with `opened`, the ones that it made. Under `making`. */
+void file_journal_end_opening(struct file_journal *file, bool opened);
 
 struct listing {                      /* what a new manifest says beside the logs */
     const struct manifest_base *base; /* NULL: the old one */

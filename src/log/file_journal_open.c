@@ -1,15 +1,17 @@
 /* file_journal_open.c: taking up a journal where a scan says that it ends.
  *
  *     1  a new directory: the manifest first, so that files without one are always damage
- *     2  what is torn off is copied aside: log.N.torn
- *     3  the frames of logs that are not sealed are written anew, to a log of their own: they may be in the page
+ *     2  the frames of logs that are not sealed are written anew, to a log of their own: they may be in the page
  *        cache only, and if a sync of theirs has failed nothing but a new file will ever bring them to the
  *        disk; yet from now on they are shown to clients
- *     4  a new segment, durable
+ *     3  a new segment, durable
+ *     4  what is torn off is copied aside: log.N.torn
  *     5  the manifest: the sealed logs, the copy, sealed as well, and the new one
  *     6  whatever else lies about is removed
  *
- * Until 5 the old manifest stands and a crash changes nothing; the same steps are taken again.
+ * Until 5 the old manifest stands and a crash changes nothing; the same steps are taken again. So it is when the
+ * disk does not take them: 2 leaves nothing behind then, but what 3 has made stays for the next try, as a manifest
+ * that could not be written may stand all the same.
  */
 #include <errno.h>
 #include <limits.h>
@@ -26,8 +28,10 @@ struct opening {
     struct env *env;
     const char *dir;
     struct manifest was;
+    struct file_journal_tail tail;
     uint64_t highest; /* number of any log here */
     bool spares[SPARES_MAX];
+    bool taken, begun, aside; /* steps 2, 3 and 4 are done */
 };
 
 static bool see_name(void *self, const char *name) {
@@ -141,7 +145,7 @@ static enum status copy_frame(void *self, const struct journal_batch *batch, str
     return error == 0 ? OK : problem_set(why, IO, -error, "cannot write the log anew");
 }
 
-/* A log with the frames from..to, durable and closed. NULL: `why`; what there is of it is swept away later. */
+/* A log with the frames from..to, durable and closed. NULL: `why`. */
 static struct log_segment *copy_frames(struct opening *opening, struct file_journal *file,
                                        uint64_t from, uint64_t to, struct problem *why) {
     struct env *env = opening->env;
@@ -154,7 +158,12 @@ static struct log_segment *copy_frames(struct opening *opening, struct file_jour
     if (status == OK && error == 0) error = env->ops->sync(env, segment->syncer);
     if (error < 0) status = problem_set(why, IO, -error, "cannot write the log anew");
     mem_free(copy.piece, COPY);
-    if (status != OK) return log_segment_free(env, segment);
+    if (status != OK) {
+        char path[PATH_MAX];
+        path_of_log(opening->dir, segment->number, path);
+        (void)env->ops->unlink(env, path); /* or the next tries would fill the disk */
+        return log_segment_free(env, segment);
+    }
     env->ops->close(env, segment->out);
     env->ops->close(env, segment->syncer);
     segment->out = segment->syncer = NULL;
@@ -183,7 +192,7 @@ static struct log_segment *sealed_segment(const struct manifest_log *log) {
 
 /* What was there: the sealed logs as they are, of the others a copy. */
 static enum status take_up(struct opening *opening, struct file_journal *file,
-                           const struct file_journal_tail *tail, struct problem *why) {
+                           struct problem *why) {
     uint64_t next = opening->was.base.seq;
     for (size_t i = 0; i < opening->was.logs_count; i++) {
         const struct manifest_log *log = &opening->was.logs[i];
@@ -192,57 +201,154 @@ static enum status take_up(struct opening *opening, struct file_journal *file,
         file_journal_add(file, sealed_segment(log));
         next = log->last_seq + 1;
     }
-    if (next > tail->last_seq) return OK;
-    struct log_segment *copy = copy_frames(opening, file, next, tail->last_seq, why);
+    if (next > opening->tail.last_seq) return OK;
+    struct log_segment *copy = copy_frames(opening, file, next, opening->tail.last_seq, why);
     if (!copy) return why->status;
     file_journal_add(file, copy);
     return OK;
 }
 
-static enum status begin(struct file_journal *file, const struct file_journal_tail *tail,
-                         struct problem *why) {
-    uint64_t ready = SEGMENT_HEADER + (file->extend < BEGIN ? file->extend : BEGIN);
-    struct log_segment *segment = file_journal_make(file, tail->last_seq + 1, ready, why);
-    if (!segment) return why->status;
-    file_journal_add(file, segment);
-    file->current = file->count - 1;
-    file->next_seq = tail->last_seq + 1;
-    file->cut = tail->cut;
-    return file_journal_list(file, &(struct listing){}, why);
+static void let_go_of_segments(struct file_journal *file) {
+    pthread_mutex_lock(&file->lock);
+    size_t count = file->count;
+    file->count = 0;
+    pthread_mutex_unlock(&file->lock);
+    for (size_t i = 0; i < count; i++) log_segment_free(file->env, file->segments[i]);
 }
 
-static struct journal *open_at(struct opening *opening, struct manifest_share *manifest,
-                               const struct file_journal_tail *tail, uint64_t segment,
-                               struct problem *why) {
+static enum status begin(struct opening *opening, struct file_journal *file, struct problem *why) {
+    uint64_t ready = SEGMENT_HEADER + (file->extend < BEGIN ? file->extend : BEGIN);
+    struct log_segment *segment = file_journal_make(file, opening->tail.last_seq + 1, ready, why);
+    if (!segment) return why->status;
+    file_journal_add(file, segment);
+    pthread_mutex_lock(&file->lock);
+    file->current = file->count - 1;
+    pthread_mutex_unlock(&file->lock);
+    return OK;
+}
+
+enum status file_journal_go_on_opening(struct file_journal *file, struct problem *why) {
+    struct opening *opening = file->opening;
+    enum status status = OK;
+    if (!opening->taken) {
+        status = take_up(opening, file, why);
+        if (status != OK) let_go_of_segments(file);
+        opening->taken = status == OK;
+    }
+    if (status == OK && !opening->begun) {
+        status = begin(opening, file, why);
+        opening->begun = status == OK;
+    }
+    if (status != OK) return status;
+    if (!opening->aside && opening->tail.torn_bytes > 0) put_torn_aside(opening, why);
+    opening->aside = true;
+    status = file_journal_list(file, &(struct listing){}, why);
+    if (status != OK) return status;
+    pthread_mutex_lock(&file->share->lock);
+    (void)!manifest_sweep(file->env, file->dir, &file->share->now, NULL); /* or the next start */
+    pthread_mutex_unlock(&file->share->lock);
+    file_journal_end_opening(file, true);
+    return OK;
+}
+
+static bool has_segment(const struct file_journal *file, uint64_t number) {
+    for (size_t i = 0; i < file->count; i++)
+        if (file->segments[i]->number == number) return true;
+    return false;
+}
+
+static struct opening *opening_free(struct opening *opening) {
+    manifest_deinit(&opening->was);
+    mem_free(opening, sizeof *opening);
+    return NULL;
+}
+
+void file_journal_end_opening(struct file_journal *file, bool opened) {
+    struct opening *opening = file->opening;
+    for (size_t i = 0; i < opening->was.logs_count && !opened; i++)
+        if (!has_segment(file, opening->was.logs[i].number))
+            file_journal_add(file, sealed_segment(&opening->was.logs[i]));
+    pthread_mutex_lock(&file->lock);
+    file->opening = opening_free(opening);
+    file->open = opened;
+    pthread_mutex_unlock(&file->lock);
+}
+
+/* --- what was found, while it is not written anew --- */
+
+static bool same_content(struct env *env, struct env_file *seen, struct env_file *on_disk) {
+    char *pieces = mem_new(2 * COPY);
+    int64_t n = 0, m = 0;
+    for (uint64_t at = 0;; at += (uint64_t)n) {
+        n = env->ops->pread(env, seen, pieces, COPY, at);
+        m = n > 0 ? env->ops->pread(env, on_disk, pieces + COPY, (size_t)n, at) : n;
+        if (n <= 0 || m != n || memcmp(pieces, pieces + COPY, (size_t)n) != 0) break;
+    }
+    mem_free(pieces, 2 * COPY);
+    return n == 0;
+}
+
+/* A sync that fails says so to one who asks, and is fine the next time (fsync(2)): so the disk is asked itself. */
+static bool is_on_disk(struct env *env, const char *path) {
+    struct env_file *seen = NULL, *on_disk = NULL;
+    int error = env->ops->open(env, path, ENV_READ, &seen);
+    if (error == 0) error = env->ops->sync(env, seen);
+    if (error == 0) error = env->ops->open(env, path, ENV_READ | ENV_DISK, &on_disk);
+    bool same = error == -EINVAL || /* no such question here: the sync's word is all there is */
+                (error == 0 && same_content(env, seen, on_disk));
+    env->ops->close(env, seen);
+    env->ops->close(env, on_disk);
+    return same;
+}
+
+uint64_t file_journal_found_durable(struct journal *journal) {
+    struct file_journal *file = (struct file_journal *)journal;
+    pthread_mutex_lock(&file->making);
+    const struct opening *opening = file->opening;
+    assert(opening);
+    uint64_t cut = opening->tail.cut;
+    for (size_t i = 0; i < opening->was.logs_count; i++) {
+        const struct manifest_log *log = &opening->was.logs[i];
+        char path[PATH_MAX];
+        path_of_log(file->dir, log->number, path);
+        if (log->end == 0 && !is_on_disk(file->env, path)) cut = opening->tail.durable_cut;
+    }
+    pthread_mutex_unlock(&file->making);
+    return cut;
+}
+
+/* --- */
+
+static enum status look_round(struct opening *opening, struct problem *why) {
     enum status status = OK;
     if (opening->was.logs_count == 0)
         status = manifest_write(opening->env, opening->dir, &opening->was, why);
-    if (status == OK) status = see_names(opening, why);
-    if (status != OK) return NULL;
-    if (tail->torn_bytes > 0) put_torn_aside(opening, why);
-    struct file_journal *file =
-        file_journal_new(opening->env, opening->dir, manifest, segment, opening->highest + 1);
-    memcpy(file->spares, opening->spares, sizeof file->spares);
-    status = take_up(opening, file, tail, why);
-    if (status == OK) status = begin(file, tail, why);
-    if (status != OK) return journal_free(&file->journal);
-    pthread_mutex_lock(&manifest->lock);
-    (void)!manifest_sweep(opening->env, opening->dir, &manifest->now, NULL); /* or the next start */
-    pthread_mutex_unlock(&manifest->lock);
-    return &file->journal;
+    return status == OK ? see_names(opening, why) : status;
 }
 
 struct journal *file_journal_open(struct env *env, const char *dir, struct manifest_share *manifest,
                                   const struct file_journal_tail *tail, uint64_t segment,
                                   struct problem *why) {
-    struct opening opening = { .env = env, .dir = dir };
+    struct opening *opening = mem_new(sizeof *opening);
+    *opening = (struct opening){ .env = env, .dir = dir, .tail = *tail };
     struct problem unwanted;
     if (!why) why = &unwanted;
     pthread_mutex_lock(&manifest->lock);
-    manifest_copy(&opening.was, &manifest->now);
+    manifest_copy(&opening->was, &manifest->now);
     pthread_mutex_unlock(&manifest->lock);
-    struct journal *journal =
-        open_at(&opening, manifest, tail, segment ? segment : SEGMENT_SIZE, why);
-    manifest_deinit(&opening.was);
-    return journal;
+    if (look_round(opening, why) != OK) {
+        opening_free(opening);
+        return NULL;
+    }
+    struct file_journal *file = file_journal_new(
+        env, dir, manifest, segment ? segment : SEGMENT_SIZE, opening->highest + 1);
+    memcpy(file->spares, opening->spares, sizeof file->spares);
+    opening->dir = file->dir;
+    file->opening = opening;
+    file->next_seq = tail->last_seq + 1;
+    file->cut = tail->cut;
+    pthread_mutex_lock(&file->making);
+    enum status status = file_journal_go_on_opening(file, why);
+    pthread_mutex_unlock(&file->making);
+    return status == OK || status == IO ? &file->journal : journal_free(&file->journal);
 }

@@ -370,6 +370,9 @@ static void note_good(struct survey *survey, const struct journal_batch *frame) 
     tail->last_seq = frame->seq;
     tail->cut = frame->cut;
     tail->bytes += frame_size(frame->bytes.len);
+    bool sealed = walk->manifest->logs[walk->log].end > 0;
+    uint64_t durable = sealed ? frame->cut : frame->synced;
+    if (durable > tail->durable_cut) tail->durable_cut = durable;
 }
 
 static void note_torn(struct survey *survey, size_t log, uint64_t from, uint64_t to) {
@@ -488,6 +491,7 @@ enum status file_journal_survey(struct env *env, const char *dir, const struct m
         .torn = torn,
         .tail = { .last_seq = base->seq - 1,
                   .cut = base->from,
+                  .durable_cut = base->to,
                   .highest_cut = base->to > base->from ? base->to : base->from },
     };
     status = survey_run(&survey, start, why);

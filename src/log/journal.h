@@ -99,6 +99,8 @@ struct file_journal_tail { /* what file_journal_scan found at the end */
     uint64_t cut;          /* its cut, or base.from */
     uint64_t
         highest_cut; /* of any frame seen, the torn ones among them: no new stamp may be below it */
+    uint64_t
+        durable_cut; /* the frames themselves prove that it was durable up to here, perhaps further */
     uint64_t torn_bytes; /* after it, never acknowledged: cut off */
     uint64_t torn_log;   /* in which log, */
     uint64_t torn_at;    /* from which offset on */
@@ -123,12 +125,21 @@ MUST_USE enum status file_journal_read(
  * to again. Copies a torn tail to log.N.torn, seals the old segments in the manifest (end, last_seq), adds the
  * new one, takes `clean` away, and writes the manifest (which the journal then shares: `lock` guards it, and the journal
  * writes it when it adds a segment). `segment` is a segment's size in bytes (0: 64 MiB); tests use small ones.
- * `why` is also filled, and the journal returned, when a torn tail could not be copied aside. */
+ * `why` is also filled, and the journal returned, when a torn tail could not be copied aside.
+ *
+ * Where the disk takes none of that (IO: it is full, say) the journal is returned as well, but is not open: the manifest
+ * names the files of before, as they are. Each prepare, and each append, tries the rest again, and fails as long as that
+ * does. A restart leaves it at a new beginning. NULL: it was not for want of a file (CORRUPT, LIMIT), or the
+ * directory cannot even be listed. */
 struct manifest_share;
 MUST_USE struct journal *file_journal_open(struct env *env, const char *dir,
                                            struct manifest_share *manifest,
                                            const struct file_journal_tail *tail, uint64_t segment,
                                            struct problem *why);
+bool file_journal_is_open(const struct journal *journal);
+/* For one that is not open: the cut up to which what was found is on the disk, not just in memory. Syncs it first, and
+ * then reads what the disk holds, as a sync that has failed long ago makes the next one lie. */
+uint64_t file_journal_found_durable(struct journal *journal);
 /* The bytes of frames appended since `seq`: when to make a new snapshot. */
 uint64_t file_journal_size(const struct journal *journal, uint64_t since_seq);
 uint64_t file_journal_next_seq(const struct journal *journal);

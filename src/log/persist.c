@@ -123,18 +123,32 @@ static enum status start_threads(struct persist *persist, struct problem *why) {
     return OK;
 }
 
+/* The disk takes no new log: it was read all the same, so it can be shown. */
+static void say_refusing(struct persist *persist, const struct problem *why) {
+    pthread_mutex_lock(&persist->lock);
+    persist->info.last_write_ok = false;
+    persist->info.write_errors++;
+    pthread_mutex_unlock(&persist->lock);
+    log_line(persist->log, LOG_WARNING,
+             "The log cannot be taken up: writes are refused until it can, reads go on",
+             LOG_S("error", why->text), LOG_S("why", strerror(why->error)));
+}
+
 /* The journal continues after the tail; from now on changes are recorded, or not, as the settings say. */
 static enum status begin_logging(struct persist *persist, const struct file_journal_tail *tail,
                                  bool appendonly, struct problem *why) {
     persist->journal = file_journal_open(persist->env, persist->dir, &persist->manifest, tail,
                                          persist->options.segment_size, why);
     if (!persist->journal) return why->status;
+    bool open = file_journal_is_open(persist->journal);
+    if (!open && persist->fresh) return why->status; /* there is nothing to show */
     persist->next_seq = file_journal_next_seq(persist->journal);
     persist->frame_cut = persist->synced_frame_cut = tail->cut;
     persist->batch.actors = store_actors_interned(persist->store);
     uint64_t now = store_now(persist->store);
-    persist_raise(&persist->written_cut, tail->cut);
-    persist_raise(&persist->synced_cut, tail->cut);
+    uint64_t durable = open ? tail->cut : file_journal_found_durable(persist->journal);
+    persist_raise(&persist->written_cut, durable);
+    persist_raise(&persist->synced_cut, durable);
     persist->recording = appendonly;
     store_redo_switch(persist->store, appendonly);
     store_gate_reads(persist->store, appendonly && persist->fsync == PERSIST_ALWAYS);
@@ -143,7 +157,9 @@ static enum status begin_logging(struct persist *persist, const struct file_jour
     persist->info.torn_bytes = tail->torn_bytes;
     persist->changes_saved = store_counter(persist->store, COUNTER_changes);
     pthread_mutex_unlock(&persist->lock);
-    persist_set_state(persist, appendonly ? PERSIST_LOGGING : PERSIST_OFF, 0);
+    if (!open && appendonly) say_refusing(persist, why);
+    enum persist_state state = open ? PERSIST_LOGGING : PERSIST_REFUSING;
+    persist_set_state(persist, appendonly ? state : PERSIST_OFF, open ? 0 : why->error);
     persist_ack(persist);
     return start_threads(persist, why);
 }
@@ -302,6 +318,10 @@ static void join_threads(struct persist *persist) {
 }
 
 static enum status close_log(struct persist *persist, struct problem *why) {
+    if (!file_journal_is_open(persist->journal)) {
+        enum status status = journal_prepare(persist->journal, why);
+        if (status != OK) return status;
+    }
     pthread_mutex_lock(&persist->append);
     bool written = persist_write_end(persist);
     pthread_mutex_unlock(&persist->append);

@@ -14,7 +14,7 @@
  * States, and who moves on:
  *
  *     RECOVERING ──► LOGGING ──write fails──► REFUSING ──the same write again──► LOGGING
- *         │             │                        
+ *         │             │                         ▲ the disk takes no new log at the start
  *         │             └────sync fails──► BROKEN ──new log, new snapshot, both durable──► LOGGING
  *         └──► OFF (appendonly no; a snapshot makes a log for as long as it takes)
  *

@@ -8,6 +8,7 @@ enum {
     NS_PER_MS = 1000 * 1000,
     TICK_NS = 100 * NS_PER_MS, /* the longest that the log thread sleeps */
     RETRY_NS = 200 * NS_PER_MS,
+    OPEN_AGAIN_NS = 1000 * NS_PER_MS, /* a try may write a log's worth, and take it back */
     RULES_NS = 100 * NS_PER_MS,
     SWITCH_AGAIN_NS = 1000 * NS_PER_MS,
     /* everysec: what is acknowledged is durable within a second. A write waits at most for one sync to
@@ -259,9 +260,22 @@ static void round_logging(struct persist *persist, uint64_t now) {
     }
 }
 
+/* A log that the start could not take up: until then there is none to write to. */
+static bool see_open(struct persist *persist, uint64_t now) {
+    if (file_journal_is_open(persist->journal)) return true;
+    if (now < persist->retry_ns) return false;
+    struct problem why = { .status = OK };
+    if (journal_prepare(persist->journal, &why) == OK) return true;
+    persist->retry_ns = persist_now(persist) + OPEN_AGAIN_NS;
+    if (file_journal_is_open(persist->journal)) return true;
+    persist_set_state(persist, PERSIST_REFUSING, why.error);
+    return false;
+}
+
 /* The same write again: it was refused, so nothing of it counts; nothing was lost by it either. What was written
  * before it has its second all the same. */
 static void round_refusing(struct persist *persist, uint64_t now) {
+    if (!see_open(persist, now)) return;
     if (now >= persist->next_sync_ns && mode(persist) != PERSIST_NO) {
         persist->next_sync_ns = now + period(persist);
         if (!persist_sync(persist)) return;
@@ -272,6 +286,7 @@ static void round_refusing(struct persist *persist, uint64_t now) {
     struct problem why;
     (void)journal_prepare(persist->journal, &why); /* append will say what is wrong */
     if (!write_all(persist) || !persist_sync(persist)) return;
+    note_write(persist, true, &why);
     log_write(persist->log, LOG_NOTICE, "The log can be written again: writes are taken", NULL, 0);
     persist_set_state(persist, PERSIST_LOGGING, 0);
     persist_ack(persist);
