@@ -215,7 +215,7 @@ class Conn:
         finally:
             self.socket.settimeout(before)
 
-    def closed(self, seconds=2.0):
+    def closed(self, seconds=30.0):
         """Whether the server closes the connection within so long; what still comes is dropped."""
         before = self.socket.gettimeout()
         self.socket.settimeout(seconds)

@@ -9,6 +9,7 @@ it (keep_dir=True keeps it, for a second server on the same data: Server(..., di
 import ctypes
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -35,10 +36,17 @@ def is_sanitized():
 
 
 def free_port():
-    """A port that was free a moment ago. Another may take it: Server tries again then."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that was free a moment ago: below those that the system gives to clients, any of which may be in use
+    a moment later, and for each of pytest's processes out of a range of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
+    while True:
+        with socket.socket() as s:
+            port = 10_000 + worker * 1000 + random.SystemRandom().randrange(1000)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def die_with_parent():
@@ -48,7 +56,7 @@ def die_with_parent():
 class Server:
     """kind is "pulsedb" or "redis". `flags` are appended to the command line."""
 
-    def __init__(self, kind="pulsedb", *flags, dir=None, keep_dir=False, env=None, start_timeout=20.0):
+    def __init__(self, kind="pulsedb", *flags, dir=None, keep_dir=False, env=None, start_timeout=60.0):
         self.binary = pulsedb_binary() if kind == "pulsedb" else REDIS
         self.kind, self.flags, self.keep_dir = kind, [str(f) for f in flags], keep_dir
         self.owns_dir = dir is None
@@ -93,12 +101,19 @@ class Server:
         try:
             with Conn(self.port, timeout=1.0) as conn:
                 reply = conn.try_call("PING")
+                if reply == "PONG" and not self._is_ours(conn):
+                    return False
         except OSError:
             return False
         if isinstance(reply, ReplyError) and reply.code == "NOAUTH":
             # Whether it still loads is none of a stranger's business: its log says.
             return b"Ready" in self.log.read_bytes()[log_from:] or "redis" in self.binary
         return reply == "PONG"
+
+    def _is_ours(self, conn):
+        """Another server may have taken the port: it answers until ours ends because of it."""
+        shown = conn.try_call("INFO", "server")
+        return not isinstance(shown, bytes) or b"process_id:%d\r\n" % self.process.pid in shown
 
     def conn(self, **kwargs):
         """A new raw connection; the caller closes it."""
@@ -110,7 +125,7 @@ class Server:
         self.process.wait()
         self.process = None
 
-    def stop(self, timeout=20.0):
+    def stop(self, timeout=60.0):
         """SIGTERM, then SIGKILL if that does not help. Returns the exit status. Idempotent."""
         if self.process is None:
             return None

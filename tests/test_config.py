@@ -24,7 +24,7 @@ def start_and_fail(*args, env=None):
     """Starts the program and returns what it says before it ends with an error."""
     if not os.access(pulsedb_binary(), os.X_OK):
         pytest.skip("not built")
-    done = subprocess.run([pulsedb_binary(), *args], stdin=subprocess.DEVNULL, timeout=20,
+    done = subprocess.run([pulsedb_binary(), *args], stdin=subprocess.DEVNULL, timeout=120,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           env={**os.environ, **(env or {})})
     assert done.returncode not in (0, -6, -11), done
@@ -172,7 +172,7 @@ def test_rewrite_keeps_comments_and_order(tmp_path):
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                preexec_fn=die_with_parent)
     try:
-        for _ in range(200):
+        for _ in range(1200):
             try:
                 conn = Conn(port)
                 break
@@ -188,4 +188,4 @@ def test_rewrite_keeps_comments_and_order(tmp_path):
         conn.close()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

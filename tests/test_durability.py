@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from resp import Closed, Conn, ReplyError, encode
+from resp import Conn, ReplyError, encode
 from server import Server, free_port, pulsedb_binary
 
 LATER = int(time.time()) * 1000 + 3_600_000
@@ -35,7 +35,7 @@ def info(conn, section="persistence"):
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=60):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen"
@@ -252,11 +252,11 @@ def test_what_follows_a_snapshot_is_in_the_log(pulse_server, end):
 
 
 def test_writing_goes_on_while_a_snapshot_is_made_and_nothing_is_missing(pulse_server):
-    server = pulse_server("--snapshot-rate", "6mb")
+    server = pulse_server("--snapshot-rate", "1mb")
     with server.conn() as conn, server.conn() as other, server.conn() as seventh:
         seventh.call("SELECT", 7)
         for i in range(100):
-            conn.call("SET", "filler:%d" % i, b"f" * 10_000)
+            conn.call("SET", "filler:%d" % i, random.Random(i).randbytes(15_000))
         instants = write_of_all_sorts(conn)
         conn.call("BGSAVE")
         rounds = 0
@@ -264,6 +264,7 @@ def test_writing_goes_on_while_a_snapshot_is_made_and_nothing_is_missing(pulse_s
             conn.pipeline(("INCR", "a"), ("APPEND", "b", "x"), ("SET", "new:%d" % rounds, "v"), ("DEL", "filler:%d" % rounds))
             seventh.pipeline(("INCR", "three"), ("FLUSHDB",), ("UNFLUSH",), ("SET", "four", rounds), ("SWAPDB", 6, 7))
             rounds += 1
+            time.sleep(0.01 if rounds > 20 else 0)  # what is written is read again, many times over
         assert rounds > 3 and info(other)["rdb_last_bgsave_status"] == "ok"
         expected = everything(conn, instants)
     kill(server)
@@ -276,7 +277,7 @@ def test_what_is_over_when_the_server_comes_back_is_over(pulse_server):
     server = pulse_server()
     with server.conn() as conn:
         conn.call("SET", "k", "v", "PX", 300)
-        born = rows(conn, "k")[0][b"stamp"]
+        born = rows(conn, "k")[-1][b"stamp"]
     kill(server)
     time.sleep(0.35)
     server.start()
@@ -546,7 +547,7 @@ def test_a_second_server_on_the_directory_is_refused(pulse_server):
     with server.conn() as conn:
         conn.call("SET", "k", "v")
         second = subprocess.run([pulsedb_binary(), "--port", str(free_port()), "--dir", server.dir], capture_output=True,
-                                text=True, timeout=20)
+                                text=True, timeout=120)
         assert second.returncode == 1
         assert "another server uses the directory" in second.stderr and "--dir" in second.stderr
         conn.call("SET", "k", "w")
@@ -597,7 +598,7 @@ def test_a_copy_of_a_running_server_is_a_backup_once_pulsedb_check_finds_it_whol
             copy.mkdir()
             for path in [pathlib.Path(server.dir, "MANIFEST"), *bases_of(server), *logs(server)]:
                 shutil.copy(path, copy)
-            if subprocess.run([check, copy, "--load"], capture_output=True, timeout=30).returncode in (0, 1):
+            if subprocess.run([check, copy, "--load"], capture_output=True, timeout=120).returncode in (0, 1):
                 break
         else:
             pytest.fail("twenty copies, and none is whole")
@@ -614,7 +615,7 @@ def test_a_copy_of_a_running_server_is_a_backup_once_pulsedb_check_finds_it_whol
 def restore(server, instant, to, *flags):
     """Runs --restore-to on the server's directory; what the program says."""
     return subprocess.run([pulsedb_binary(), "--restore-to", str(instant), "--restore-from", server.dir, "--dir", str(to),
-                           *flags], capture_output=True, text=True, timeout=30)
+                           *flags], capture_output=True, text=True, timeout=120)
 
 
 def test_the_database_is_restored_to_an_instant(pulse_server, tmp_path):
@@ -688,12 +689,29 @@ def test_what_restoring_needs_is_said(pulse_server, tmp_path):
     assert run.returncode == 1 and "takes an instant" in run.stderr
     run = restore(other, "-1h", tmp_path / "c")
     assert run.returncode == 1 and "begins after that instant, or is empty" in run.stderr
-    run = subprocess.run([pulsedb_binary(), "--restore-to", "-1s"], capture_output=True, text=True, cwd=server.dir, timeout=20)
+    run = subprocess.run([pulsedb_binary(), "--restore-to", "-1s"], capture_output=True, text=True, cwd=server.dir, timeout=120)
     assert run.returncode == 1 and "name it with --dir" in run.stderr
     (tmp_path / "empty").mkdir()
     run = subprocess.run([pulsedb_binary(), "--restore-to", "-1s", "--restore-from", tmp_path / "empty", "--dir",
-                          tmp_path / "b"], capture_output=True, text=True, timeout=20)
+                          tmp_path / "b"], capture_output=True, text=True, timeout=120)
     assert run.returncode == 1 and "there is no database in the directory" in run.stderr
+
+
+def test_a_restore_that_was_cut_off_refuses_to_start(pulse_server, tmp_path):
+    server = pulse_server()
+    with server.conn() as conn:
+        conn.pipeline(*(("SET", "k%d" % i, "v") for i in range(20000)))
+    stop(server)
+    new = tmp_path / "new"
+    process = subprocess.Popen([pulsedb_binary(), "--restore-to", "-1ms", "--restore-from", server.dir, "--dir", new,
+                                "--snapshot-rate", "1kb"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait(lambda: list(new.glob("base.*.snap")))
+    process.kill()
+    process.wait()
+    run = subprocess.run([pulsedb_binary(), "--port", "0", "--dir", new], capture_output=True, text=True, timeout=120)
+    assert run.returncode > 0 and "did not finish" in run.stderr
+    run = restore(server, "-1ms", new)
+    assert run.returncode > 0 and "did not finish" in run.stderr
 
 
 # --- snapshots by command ---
@@ -725,7 +743,7 @@ def test_only_one_snapshot_at_a_time(pulse_server):
     server = pulse_server("--snapshot-rate", "1mb")
     with server.conn() as conn:
         for i in range(50):
-            conn.call("SET", "k:%d" % i, b"v" * 10_000)
+            conn.call("SET", "k:%d" % i, random.Random(i).randbytes(60_000))  # for 3 s
         conn.call("BGSAVE")
         busy = ReplyError("ERR Background save already in progress")
         assert conn.try_call("BGSAVE") == busy
@@ -744,8 +762,8 @@ def test_only_one_snapshot_at_a_time(pulse_server):
 def test_a_rewrite_is_shown_as_one(pulse_server):
     server = pulse_server("--snapshot-rate", "1mb")
     with server.conn() as conn:
-        for i in range(50):
-            conn.call("SET", "k:%d" % i, b"v" * 10_000)
+        for i in range(200):  # for 20 s
+            conn.call("SET", "k:%d" % i, random.Random(i).randbytes(100_000))
         conn.call("BGREWRITEAOF")
         shown = info(conn)
         assert shown["rdb_bgsave_in_progress"] == "0" and shown["aof_rewrite_in_progress"] == "1"
@@ -755,7 +773,7 @@ def test_a_rewrite_is_shown_as_one(pulse_server):
     assert time.monotonic() - begun < 10
     server.start()
     with server.conn() as conn:
-        assert conn.call("DBSIZE") == 50
+        assert conn.call("DBSIZE") == 200
 
 
 def test_info_has_redis_fields(ours, redis_ref):
@@ -845,7 +863,7 @@ def test_the_rules_of_redis_count_only_when_there_is_no_log(pulse_server):
                     conn.call("SET", "k", "v")
             finally:
                 process.terminate()
-                out = process.communicate(timeout=20)[0].decode()
+                out = process.communicate(timeout=60)[0].decode()
             # With rules and without a log a stop makes a last snapshot.
             assert ("Saving a last snapshot" in out) == saves
 
@@ -912,8 +930,8 @@ def test_shutdown_saves_as_it_is_told(pulse_server, rules, words, kept):
     with server.conn() as conn:
         conn.call("SET", "k", "v")
         conn.send("SHUTDOWN", *words)
-        assert conn.closed(10)
-    assert server.process.wait(20) == 0
+        assert conn.closed()
+    assert server.process.wait(60) == 0
     server.stop()
     server.start()
     with server.conn() as conn:
@@ -925,8 +943,8 @@ def test_with_a_log_shutdown_nosave_loses_nothing(pulse_server):
     with server.conn() as conn:
         conn.call("SET", "k", "v")
         conn.send("SHUTDOWN", "NOSAVE")
-        assert conn.closed(10)
-    assert server.process.wait(20) == 0
+        assert conn.closed()
+    assert server.process.wait(60) == 0
     server.stop()
     server.start()
     with server.conn() as conn:
@@ -1002,8 +1020,7 @@ def test_what_is_set_last_about_the_log_comes_true(pulse_server, busy):
         else:
             conn.call("CONFIG", "SET", "appendonly", "yes")
             conn.call("CONFIG", "SET", "appendonly", "no")
-            wait(lambda: info(conn)["rdb_bgsave_in_progress"] == "0")
-            assert info(conn)["aof_enabled"] == "0"
+            wait(lambda: info(conn)["rdb_bgsave_in_progress"] == info(conn)["aof_enabled"] == "0")
 
 
 # --- loading ---
@@ -1023,11 +1040,11 @@ def answers_from_the_start(server):
                         if replies[0] == "PONG":
                             return seen
                         seen.append(replies)
-            except (ConnectionRefusedError, Closed):
+            except ConnectionError:
                 assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     raise AssertionError("it is never ready")
 
 
@@ -1075,8 +1092,7 @@ def test_a_server_that_is_killed_while_it_loads_starts_again(pulse_server):
 
 # --- a full disk ---
 
-# A disk of 48 MB that ends with the shell: a tmpfs in a mount namespace of its own, three quarters of it filled. A
-# start after a crash writes the end of the log anew, so it needs room for it twice.
+# A disk of 48 MB that ends with the shell: a tmpfs in a mount namespace of its own, three quarters of it filled.
 SMALL_DISK = """
 mount -t tmpfs -o size=48m none "$1" || exit 77
 head -c 36000000 /dev/zero > "$1/filler"
@@ -1085,6 +1101,7 @@ start "$@"
 while read -r word; do
     case $word in
     free) rm "$1/filler" ;;
+    fill) cat /dev/zero > "$1/filler" 2>/dev/null ;;
     crash) kill -9 $!; wait $!; start "$@" ;;
     esac
     echo done
@@ -1110,7 +1127,7 @@ def small_disk(tmp_path):
         pytest.skip("no disk of one's own can be made here")
     yield port, tell
     shell.stdin.close()
-    shell.wait(20)
+    shell.wait(60)
     shell.stdout.close()
 
 
@@ -1157,3 +1174,35 @@ def test_a_full_disk_refuses_writes_answers_reads_and_loses_nothing(small_disk, 
         assert conn.call("DBSIZE") == written + 3
         assert conn.call("STRLEN", "k:%d" % written) == 100_000
         assert conn.call("EXISTS", "x") == 0
+
+
+@pytest.mark.parametrize("policy", ["everysec", "always"])
+def test_a_start_on_a_full_disk_answers_reads_and_takes_writes_once_there_is_space(small_disk, policy):
+    port, tell = small_disk
+    full = ReplyError("MISCONF Errors writing to the log: No space left on device. Reads go on; writes come back by "
+                      "themselves once there is space")
+    with Conn(port) as conn:
+        conn.call("CONFIG", "SET", "appendfsync", policy)
+        for i in range(30):
+            assert conn.call("SET", "k:%d" % i, b"v" * 100_000) == "OK"
+    tell("fill")
+    for _ in range(3):  # however often
+        tell("crash")
+        wait(lambda: is_ready(port))
+        with Conn(port) as conn:
+            conn.call("CONFIG", "SET", "appendfsync", policy)
+            shown = info(conn)
+            assert shown["log_state"] == "refusing" and shown["aof_last_write_status"] == "err"
+            assert conn.try_call("SET", "x", "y") == conn.try_call("DEL", "k:0") == full
+            assert conn.call("DBSIZE") == 30 and conn.call("STRLEN", "k:29") == 100_000
+            assert conn.call("GET", "x") is None
+    tell("free")
+    with Conn(port) as conn:
+        wait(lambda: info(conn)["log_state"] == "logging")
+        assert info(conn)["aof_last_write_status"] == "ok"
+        assert conn.call("SET", "after", "v") == "OK"
+    tell("crash")
+    wait(lambda: is_ready(port))
+    with Conn(port) as conn:
+        assert conn.call("DBSIZE") == 31 and conn.call("STRLEN", "k:29") == 100_000
+        assert info(conn)["log_state"] == "logging"

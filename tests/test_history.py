@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from resp import Conn, ReplyError
+from waiting import eventually, pass_instant
 
 READ_ONLY = ReplyError("ERR AT runs read-only commands")
 LOOKS_BACK = ReplyError("ERR this connection looks at the past and only reads: AT OFF brings it back")
@@ -147,9 +148,9 @@ def test_changes_inside_a_long_value_are_undone_by_reading_back(pulse):
 
 
 def test_a_read_at_the_time_of_an_expiry_finds_nothing_and_just_before_the_value(pulse):
-    pulse.call("SET", "k", "v", "PX", "30")
+    pulse.call("SET", "k", "v", "PX", "500")
     due = pulse.call("PEXPIRETIME", "k")
-    time.sleep(0.05)
+    pass_instant(pulse, due)
     assert pulse.call("GETAT", "k", due * 1000) is None
     assert pulse.call("GETAT", "k", due * 1000 - 1) == b"v"
     ts, value = pairs(pulse.call("HIST", "k"))[0]
@@ -185,17 +186,22 @@ def test_the_nanosecond_before_a_stamp_is_the_version_before(pulse):
 def test_every_form_of_an_instant_is_understood(pulse):
     pulse.call("SET", "k", "old")
     at = stamp(pulse, "k")
-    time.sleep(0.3)
+    time.sleep(1)
     pulse.call("SET", "k", "new")
     pulse.call("HISTORY", "PIN", "deploy", at)
+
+    def so_long_ago():  # a tenth of the second between them
+        return f"-{now_us(pulse) // 1000 - at // 1_000_000 - 100}ms"
+
     exact = datetime.datetime.fromtimestamp(at // 1_000_000_000, datetime.timezone.utc)
     plus2 = (exact + datetime.timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S")
     minus = (exact - datetime.timedelta(hours=5, minutes=30)).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f"{at % 1_000_000_000:09d}"
-    for form in (at, at // 1000 + 1, at // 1_000_000, "-150ms", "@deploy",
+    for form in (at, at // 1000 + 1, at // 1_000_000, so_long_ago, "@deploy",
                  exact.strftime("%Y-%m-%dT%H:%M:%S.") + fraction + "Z",
                  exact.strftime("%Y-%m-%dt%H:%M:%S.") + fraction + "z",
                  f"{plus2}.{fraction}+02:00", f"{minus}.{fraction}-05:30"):
+        form = form() if callable(form) else form
         assert pulse.call("GETAT", "k", form) == b"old", form
     for form in ("now", "NOW", "-0s", "9999999999999", "9223372036854775807", "2200-01-01T00:00:00Z"):
         assert pulse.call("GETAT", "k", form) == b"new", form
@@ -291,11 +297,11 @@ def test_hist_withmeta_names_a_client_without_a_name_by_its_address(pulse):
 
 def test_hist_withmeta_says_that_an_expiry_was_one(pulse):
     pulse.call("SET", "k", "v", "PX", "20")
-    time.sleep(0.04)
+    pass_instant(pulse, now_us(pulse) // 1000 + 20)
     row = rows(pulse, "k")[0]
     assert (row["op"], row["value"]) == (b"expired", None)
     assert pulse.call("GET", "k") is None
-    time.sleep(0.15)
+    assert eventually(lambda: pulse.call("DBSIZE") == 0)
     assert rows(pulse, "k")[0]["op"] == b"expired", "also after the deletion itself"
 
 
@@ -421,10 +427,10 @@ def test_randomkey_of_an_empty_past_is_null(pulse):
 
 
 def test_dbsize_in_the_past_does_not_count_what_had_expired(pulse):
-    pulse.call("SET", "a", "1", "PX", "20")
+    pulse.call("SET", "a", "1", "PX", "500")
     pulse.call("SET", "b", "1")
     before = now_us(pulse)
-    time.sleep(0.03)
+    pass_instant(pulse, before // 1000 + 500)
     after = now_us(pulse)
     assert pulse.call("AT", before, "DBSIZE") == 2
     assert pulse.call("AT", after, "DBSIZE") == 1
@@ -640,23 +646,23 @@ def test_a_revert_takes_an_expiry_away_that_was_not_there(pulse):
 
 
 def test_a_revert_to_a_time_to_live_that_is_over_deletes(pulse):
-    pulse.call("SET", "k", "v", "PX", "20")
+    pulse.call("SET", "k", "v", "PX", "500")
     then = now_us(pulse)
     pulse.call("SET", "k", "w")
-    time.sleep(0.03)
+    pass_instant(pulse, then // 1000 + 500)
     assert pulse.call("REVERT", "k", then) == 1
     assert pulse.call("EXISTS", "k") == 0
     assert pulse.call("REVERT", "k", then) == 0
 
 
 def test_a_reverted_key_expires_when_it_is_due(pulse):
-    pulse.call("SET", "k", "v", "PX", "150")
+    pulse.call("SET", "k", "v", "PX", "500")
     then = now_us(pulse)
     pulse.call("SET", "k", "w")
     assert pulse.call("REVERT", "k", then) == 1
-    time.sleep(0.2)
+    pass_instant(pulse, then // 1000 + 500)
     assert pulse.call("EXISTS", "k") == 0
-    assert pulse.call("DBSIZE") == 0
+    assert eventually(lambda: pulse.call("DBSIZE") == 0)
 
 
 def test_revert_match_is_one_transaction_over_all_keys(pulse, pulse_port):
@@ -762,15 +768,14 @@ def test_two_flushes_are_undone_whole_or_not_at_all(pulse_server):
 
 
 def test_keys_that_expired_while_flushed_do_not_come_back(pulse):
-    pulse.call("SET", "short", "v", "PX", "30")
+    pulse.call("SET", "short", "v", "PX", "500")
     pulse.call("SET", "long", "v")
     pulse.call("FLUSHALL")
-    time.sleep(0.05)
+    pass_instant(pulse, now_us(pulse) // 1000 + 500)
     pulse.call("UNFLUSH")
     assert pulse.call("GET", "short") is None
     assert pulse.call("KEYS", "*") == [b"long"]
-    time.sleep(0.2)
-    assert pulse.call("DBSIZE") == 1
+    assert eventually(lambda: pulse.call("DBSIZE") == 1)
 
 
 def test_a_flush_is_a_deletion_in_every_keys_history(pulse):
@@ -942,6 +947,10 @@ def test_history_max_versions_caps_what_is_answered(pulse_server):
         assert conn.call("GETAT", "k", times[0]) == b"0"
 
 
+def is_no_history(reply):
+    return isinstance(reply, ReplyError) and reply.code == "NOHISTORY"
+
+
 def overrun(conn, rounds=40):
     """Writes far more past than a tiny budget holds; the times, each with the value of k then."""
     model = []
@@ -952,6 +961,19 @@ def overrun(conn, rounds=40):
     return model
 
 
+def within(conn, budget):
+    """HISTORY STATS once the past is within its budget, and twice in a row the same."""
+    seen = [None, None]
+
+    def rests():
+        seen.append(as_dict(conn.call("HISTORY", "STATS")))
+        return seen[-1] == seen[-2] and seen[-1][b"bytes"] <= budget
+
+    time.sleep(0.2)
+    assert eventually(rests), seen[-1]
+    return seen[-1]
+
+
 def test_with_a_tiny_budget_the_past_is_right_or_an_error_and_right_after_the_horizon(pulse_server):
     with pulse_server("--shards", "2").conn() as conn:
         conn.call("CONFIG", "SET", "history-memory", "200kb")
@@ -959,11 +981,9 @@ def test_with_a_tiny_budget_the_past_is_right_or_an_error_and_right_after_the_ho
         conn.call("SET", "deleted", "v")
         conn.call("DEL", "deleted")
         model = overrun(conn)
-        time.sleep(0.4)
-        stats = as_dict(conn.call("HISTORY", "STATS"))
+        stats = within(conn, 200 << 10)
         horizon = stats[b"horizon"]
         assert horizon > 0, "something was dropped"
-        assert stats[b"bytes"] <= 200 << 10
         dropped = 0
         for at, value in model:
             for reply in (conn.try_call("GETAT", "k", at), conn.try_call("AT", at, "GET", "k")):
@@ -996,7 +1016,7 @@ def test_no_history_inside_a_transaction_is_that_commands_error_alone(pulse_serv
     with pulse_server("--shards", "2").conn() as conn:
         conn.call("CONFIG", "SET", "history-memory", "200kb")
         model = overrun(conn)
-        time.sleep(0.3)
+        within(conn, 200 << 10)
         conn.call("MULTI")
         conn.call("SET", "a", "1")
         conn.call("AT", model[0][0], "MGET", "a", "k")
@@ -1013,8 +1033,7 @@ def test_a_pin_that_would_break_the_budget_is_dropped_whole(pulse_server):
         conn.call("CONFIG", "SET", "history-memory", "200kb")
         assert conn.call("HISTORY", "PIN", "p") == "OK"
         overrun(conn)
-        time.sleep(0.4)
-        assert as_dict(conn.call("HISTORY", "PINS")) == {}
+        assert eventually(lambda: as_dict(conn.call("HISTORY", "PINS")) == {})
         assert isinstance(conn.try_call("GETAT", "k", "@p"), ReplyError)
 
 
@@ -1024,8 +1043,7 @@ def test_a_dropped_pin_is_told_in_the_log(pulse_server):
         conn.call("CONFIG", "SET", "history-memory", "200kb")
         conn.call("HISTORY", "PIN", "deploy")
         overrun(conn)
-        time.sleep(0.4)
-    assert "deploy" in server.log.read_text()
+        assert eventually(lambda: "deploy" in server.log.read_text())
 
 
 
@@ -1036,24 +1054,21 @@ def test_large_values_keep_to_the_budget_too(pulse_server, size):
         conn.call("CONFIG", "SET", "history-memory", "1mb")
         for i in range(10_000_000 // size):
             conn.call("SET", "k", b"%d" % (i % 10) * size)
-        time.sleep(0.4)
-        assert as_dict(conn.call("HISTORY", "STATS"))[b"bytes"] <= 1 << 20
+        assert eventually(lambda: as_dict(conn.call("HISTORY", "STATS"))[b"bytes"] <= 1 << 20)
 
 
 def test_history_window_forgets_what_is_older_in_a_quiet_shard_too(pulse_server):
     with pulse_server("--shards", "1").conn() as conn:
         conn.call("CONFIG", "SET", "history-window", "100ms")
         first, _ = steps(conn, "k", "1", "2")
-        time.sleep(0.5)
-        assert conn.try_call("GETAT", "k", first).code == "NOHISTORY"
+        assert eventually(lambda: is_no_history(conn.try_call("GETAT", "k", first)))
 
 
 def test_history_window_forgets_what_is_older(pulse_server):
     with pulse_server("--shards", "1").conn() as conn:
         conn.call("CONFIG", "SET", "history-window", "100ms")
         model = overrun(conn, 10)
-        time.sleep(0.4)
-        assert conn.try_call("GETAT", "k", model[0][0]).code == "NOHISTORY"
+        assert eventually(lambda: is_no_history(conn.try_call("GETAT", "k", model[0][0])))
 
 
 # Inside MULTI
@@ -1277,9 +1292,9 @@ def test_keys_of_commands_of_time_travel_are_named(pulse):
 
 
 def test_an_expired_key_that_is_written_again_shows_its_end_between(pulse):
-    pulse.call("SET", "k", "1", "PX", "15")
+    pulse.call("SET", "k", "1", "PX", "500")
     due = pulse.call("PEXPIRETIME", "k")
-    time.sleep(0.03)
+    pass_instant(pulse, due)
     pulse.call("INCR", "k")
     assert values(pulse, "k") == [b"1", None, b"1"]
     assert pulse.call("HIST", "k")[2] == due
@@ -1289,9 +1304,9 @@ def test_an_expired_key_that_is_written_again_shows_its_end_between(pulse):
 def test_a_revert_wakes_no_expiry_of_a_later_life(pulse):
     pulse.call("SET", "k", "forever")
     then = now_us(pulse)
-    pulse.call("PEXPIRE", "k", 60)
+    pulse.call("PEXPIRE", "k", 500)
     pulse.call("REVERT", "k", then)
-    time.sleep(0.15)
+    pass_instant(pulse, now_us(pulse) // 1000 + 600)
     assert pulse.call("GET", "k") == b"forever"
 
 

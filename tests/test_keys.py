@@ -4,6 +4,7 @@ import time
 import pytest
 
 from resp import Conn, ReplyError
+from waiting import pass_instant
 
 WRONG_SYNTAX = ReplyError("ERR syntax error")
 NOT_INTEGER = ReplyError("ERR value is not an integer or out of range")
@@ -54,9 +55,9 @@ def test_type_names_the_type(pulse):
 # Ends
 
 def test_a_key_ends_when_its_time_is_over(pulse):
-    pulse.call("SET", "k", "v", "PX", 60)
+    pulse.call("SET", "k", "v", "PX", 500)
     assert pulse.call("GET", "k") == b"v"
-    time.sleep(0.08)
+    pass_instant(pulse, pulse.call("PEXPIRETIME", "k"))
     assert pulse.call("GET", "k") is None
     assert pulse.call("TTL", "k") == -2
     assert pulse.call("KEYS", "*") == []

@@ -17,6 +17,7 @@ import pytest
 CLI, BENCHMARK = (shutil.which(name, path="/usr/bin") for name in ("redis-cli", "redis-benchmark"))
 pytestmark = pytest.mark.skipif(not CLI, reason="redis-cli is not installed (Debian: redis-tools)")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+DRAWN = re.compile(rb"\r\x1b\[\d+C")  # the cursor is put into the line: the end of drawing it
 
 
 class Terminal:
@@ -25,12 +26,13 @@ class Terminal:
     def __init__(self, port, home, *flags):
         self.pid, self.tty = pty.fork()
         if self.pid == 0:
+            # Before redis-cli looks: one that finds no size asks the terminal, and waits for an answer.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 300, 0, 0))
             env = {**os.environ, "HOME": str(home), "TERM": "xterm", "REDISCLI_HISTFILE": "/dev/null"}
             os.execve(CLI, [CLI, "-p", str(port), *flags], env)
-        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 300, 0, 0))
         self.wait_for(f"127.0.0.1:{port}> ")
 
-    def wait_for(self, text, seconds=8.0):
+    def wait_for(self, text, seconds=60.0):
         """Reads until `text` is shown; all that came since the last call, without colours."""
         deadline, raw = time.monotonic() + seconds, b""
         while True:
@@ -52,19 +54,26 @@ class Terminal:
             raw += os.read(self.tty, 65536)
         return CONTROL.sub("", raw.decode(errors="replace"))
 
+    def typed(self, keys):
+        """Types keys: what is shown until the line has been drawn anew for each of them."""
+        os.write(self.tty, keys)
+        deadline, raw = time.monotonic() + 60, b""
+        while len(DRAWN.findall(raw)) < len(keys):
+            assert select.select([self.tty], [], [], max(0, deadline - time.monotonic()))[0], raw
+            raw += os.read(self.tty, 65536)
+        return CONTROL.sub("", raw.decode(errors="replace"))
+
     def hint(self, text):
         """What the line shows after `text`; the line is cleared again."""
-        os.write(self.tty, text.encode())
-        shown = self.settle()
-        os.write(self.tty, b"\x15")  # Ctrl-U
-        self.settle()
+        shown = self.typed(text.encode())
+        self.typed(b"\x15")  # Ctrl-U
         line = [part for part in shown.split("\r") if "> " + text in part][-1]
         return line.split("> " + text, 1)[1].strip()
 
     def enter(self, line):
         """Types a line: what is shown for it, up to the next prompt."""
         os.write(self.tty, line.encode() + b"\r")
-        shown, deadline = "", time.monotonic() + 8
+        shown, deadline = "", time.monotonic() + 60
         while not re.search(r"\n.*> \r?$", shown, re.S):
             assert time.monotonic() < deadline, shown
             shown += self.settle(0.02)
@@ -91,7 +100,7 @@ def terminal_of_redis(redis_ref, redis_session, tmp_path):
 
 
 def run_cli(port, *words, stdin=None, flags=()):
-    done = subprocess.run([CLI, "-p", str(port), *flags, *map(str, words)], input=stdin, capture_output=True, timeout=20)
+    done = subprocess.run([CLI, "-p", str(port), *flags, *map(str, words)], input=stdin, capture_output=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -132,7 +141,7 @@ def test_help_of_a_group_lists_its_commands(terminal):
 
 def test_tab_completes_names_of_commands(terminal):
     os.write(terminal.tty, b"GETA\t")
-    assert "GETAT" in terminal.settle()
+    terminal.wait_for("GETAT")
 
 
 def test_replies_are_shown_as_with_redis_server(terminal, terminal_of_redis):
@@ -199,10 +208,17 @@ def test_sampling_modes_find_the_biggest_key(pulse, pulse_port, mode):
 def test_stat_mode_shows_keys_and_clients(pulse, pulse_port):
     pulse.call("MSET", "a", "1", "b", "2")
     process = subprocess.Popen(["stdbuf", "-oL", CLI, "-p", str(pulse_port), "--stat", "-i", "0.1"], stdout=subprocess.PIPE)
-    time.sleep(0.5)
-    process.terminate()
-    out = process.communicate(timeout=5)[0]
-    lines = [line.split() for line in out.splitlines() if line[:1].isdigit()]
+    deadline, out, lines = time.monotonic() + 60, b"", []
+    try:
+        while len(lines) < 2 and select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                break
+            out += chunk
+            lines = [line.split() for line in out.splitlines(True) if line[:1].isdigit() and line.endswith(b"\n")]
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
     assert len(lines) >= 2 and lines[0][0] == b"2", out
 
 

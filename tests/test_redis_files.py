@@ -74,13 +74,18 @@ def imports(pulse_server):
 def refusal(path, tmp_path):
     """What the program says when it does not start."""
     run = subprocess.run([pulsedb_binary(), "--port", "0", "--dir", tmp_path, "--import", path], capture_output=True,
-                         timeout=20, cwd=tmp_path)
+                         timeout=120, cwd=tmp_path)
     assert run.returncode not in (0, None) and run.returncode > 0
     return (run.stdout + run.stderr).decode(errors="replace")
 
 
+def aof_command(*words):
+    words = [str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
 def wait(condition):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -250,13 +255,109 @@ def test_a_broken_middle_is_refused(tmp_path, redis_aof):
 
 def test_what_was_alive_when_a_command_came_is_alive_for_it(imports, tmp_path):
     """INCR of a key whose time is over by now must not make one without an end."""
-    def command(*words):
-        words = [word.encode() for word in words]
-        return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
     path = tmp_path / "old.aof"
-    path.write_bytes(command("SELECT", "0") + command("SET", "n", "5", "PXAT", "1700000000000") +
-                     command("INCR", "n") + command("APPEND", "n", "x") + command("SET", "stays", "v"))
+    path.write_bytes(aof_command("SELECT", "0") + aof_command("SET", "n", "5", "PXAT", "1700000000000") +
+                     aof_command("INCR", "n") + aof_command("APPEND", "n", "x") + aof_command("SET", "stays", "v"))
     with imports(path).conn() as ours:
         assert ours.call("MGET", "n", "stays") == [None, b"v"]
         assert ours.call("KEYS", "*") == [b"stays"]
+
+
+# --- whole, or not at all ---
+
+def found_in(path):
+    return sorted(entry.name for entry in path.iterdir() if entry.name not in ("LOCK", "server.log"))
+
+
+def ends(path, *flags):
+    """Starts the program on a directory where it does not get far; what it says."""
+    run = subprocess.run([pulsedb_binary(), "--port", "0", "--dir", path, *flags], capture_output=True, timeout=120)
+    assert run.returncode > 0
+    return (run.stdout + run.stderr).decode(errors="replace")
+
+
+GOOD = b"".join(aof_command("SET", "k%d" % i, "v%d" % i) for i in range(20000))
+
+
+@pytest.mark.parametrize("end", [
+    aof_command("NO-SUCH-COMMAND", "k"),
+    aof_command("INCR", "k1"),
+    b"*3\r\n$3\r\nSET\r\n$1\r\nab\r\n$1\r\nv\r\n" + aof_command("SET", "k", "v"),
+    b"\0" * 64,
+], ids=["unknown", "refused", "broken", "zeros"])
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_an_import_that_fails_late_leaves_nothing(pulse_server, tmp_path, end, appendonly):
+    bad, good, to = tmp_path / "bad.aof", tmp_path / "good.aof", tmp_path / "to"
+    bad.write_bytes(GOOD + end)
+    good.write_bytes(GOOD)
+    to.mkdir()
+    ends(to, "--import", bad, "--appendonly", appendonly)
+    assert found_in(to) == []
+    server = pulse_server("--import", good, "--appendonly", appendonly, dir=to)
+    with server.conn() as conn:
+        assert conn.call("DBSIZE") == 20000
+    server.kill()
+    with pulse_server("--appendonly", appendonly, dir=to).conn() as conn:
+        assert conn.call("DBSIZE") == 20000 and conn.call("GET", "k19999") == b"v19999"
+
+
+def test_an_import_that_fails_leaves_an_empty_database_as_it_was(pulse_server, tmp_path):
+    bad, good, to = tmp_path / "bad.aof", tmp_path / "good.aof", tmp_path / "to"
+    bad.write_bytes(GOOD + aof_command("INCR", "k1"))
+    good.write_bytes(GOOD)
+    to.mkdir()
+    server = pulse_server(dir=to)
+    with server.conn() as conn:
+        conn.call("SET", "old", "v")
+        conn.call("DEL", "old")
+    server.stop()
+    before = {name: (to / name).read_bytes() for name in found_in(to)}
+    ends(to, "--import", bad)
+    assert {name: (to / name).read_bytes() for name in found_in(to)} == before
+    with pulse_server("--import", good, dir=to).conn() as conn:
+        assert conn.call("DBSIZE") == 20000
+        assert [row[1] for row in zip(*[iter(conn.call("HIST", "old", 9))] * 2)] == [None, b"v"]
+
+
+def begin_to_import(path, to, *flags):
+    return subprocess.Popen([pulsedb_binary(), "--port", "0", "--dir", to, "--import", path, *flags],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_an_import_that_was_killed_is_no_database(pulse_server, tmp_path):
+    good = tmp_path / "good.aof"
+    good.write_bytes(GOOD)
+    for i in range(12):
+        to = tmp_path / str(i)
+        to.mkdir()
+        process = begin_to_import(good, to)
+        time.sleep(0.01 * i)
+        process.kill()
+        process.wait()
+        if "UNFINISHED" in found_in(to):
+            assert "did not finish" in ends(to)
+            continue
+        new = "MANIFEST" not in found_in(to)
+        assert not new or found_in(to) in ([], ["UNFINISHED.tmp"])
+        with pulse_server(dir=to).conn() as conn:
+            assert conn.call("DBSIZE") == (0 if new else 20000)
+
+
+def test_an_import_whose_snapshot_was_cut_off_refuses_to_start(tmp_path):
+    good, to = tmp_path / "good.aof", tmp_path / "to"
+    good.write_bytes(GOOD)
+    to.mkdir()
+    process = begin_to_import(good, to, "--snapshot-rate", "1kb")
+    wait(lambda: any(name.endswith(".snap") for name in found_in(to)))
+    process.kill()
+    process.wait()
+    before = found_in(to)
+    assert "MANIFEST" in before and "UNFINISHED" in before
+    assert "did not finish" in ends(to)
+    assert "did not finish" in ends(to, "--import", good)
+    other = tmp_path / "other"
+    assert "did not finish" in ends(other, "--restore-to", "-1ms", "--restore-from", to)
+    for words in [to], ["repair", to, "--to", tmp_path / "repaired"]:
+        check = subprocess.run([pulsedb_binary() + "-check", *words], capture_output=True, text=True, timeout=120)
+        assert check.returncode > 1 and "did not finish" in check.stdout + check.stderr
+    assert found_in(to) == before

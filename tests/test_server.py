@@ -11,15 +11,7 @@ import pytest
 
 from resp import Closed, Conn, ReplyError, encode
 from server import is_sanitized
-
-
-def eventually(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
+from waiting import eventually
 
 
 def resident_kib(server):
@@ -174,8 +166,9 @@ def test_idle_connections_are_cheap(pulse_server):
 
 def test_maxclients_refuses_and_lets_in_again(pulse_server):
     server = pulse_server("--maxclients", "3")
-    assert eventually(lambda: server.conn().try_call("INFO") is not None)
-    conns = []
+    conns = [server.conn()]
+    # The one that asked whether it has started may not have gone yet: its place must not come free further on.
+    assert eventually(lambda: "connected_clients:1\r" in conns[0].call("INFO", "clients").decode())
 
     def fill():
         conns.append(server.conn())
@@ -204,11 +197,12 @@ def test_maxclients_refuses_and_lets_in_again(pulse_server):
 def test_a_query_longer_than_its_limit_closes(pulse_server):
     server = pulse_server("--client-query-buffer-limit", "1mb")
     with server.conn() as conn:
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionError):
+            conn.socket.settimeout(60)
             conn.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$50000000\r\n")
-            for _ in range(200):
+            for _ in range(700):  # 46 MB: less than the value, so nothing else can end it
                 conn.send_raw(b"x" * 65536)
-                time.sleep(0.002)
+            conn.read()  # what the system's buffers have taken is no answer
     with server.conn() as conn:
         assert conn.call("PING") == "PONG"
 
@@ -217,7 +211,7 @@ def test_idle_clients_are_closed_after_timeout(pulse_server):
     server = pulse_server("--timeout", "1")
     with server.conn() as conn:
         conn.call("PING")
-        assert conn.closed(5)
+        assert conn.closed()
 
 
 # Before AUTH
@@ -255,7 +249,7 @@ def test_who_does_not_authenticate_is_closed(pulse_server):
     server = pulse_server("--requirepass", "secret")
     with server.conn() as silent, server.conn() as known:
         known.call("AUTH", "secret")
-        assert silent.closed(15)
+        assert silent.closed(60)
         assert known.call("PING") == "PONG"
 
 
@@ -288,10 +282,10 @@ def test_client_pause_holds_and_lets_go(pulse_port):
 
 def test_client_pause_ends_by_itself(pulse_port):
     with Conn(pulse_port) as conn, Conn(pulse_port) as other:
-        other.call("CLIENT", "PAUSE", "300")
         start = time.monotonic()
+        other.call("CLIENT", "PAUSE", "300")
         assert conn.call("PING") == "PONG"
-        assert 0.2 < time.monotonic() - start < 2
+        assert 0.25 < time.monotonic() - start < 9
 
 
 def test_connections_are_spread_over_the_loops(pulse_server):
@@ -368,7 +362,7 @@ def test_port_and_bind_can_change_while_it_runs(pulse_server):
 def test_a_taken_port_is_said_plainly(pulse_server, tmp_path):
     server = pulse_server()
     run = subprocess.run([server.binary, "--port", str(server.port), "--dir", str(tmp_path)],
-                         capture_output=True, timeout=10)
+                         capture_output=True, timeout=60)
     assert run.returncode == 1
     assert b"Address already in use" in run.stderr and b"--port" in run.stderr
 
@@ -381,7 +375,7 @@ def test_it_stops_in_order_when_told(pulse_server, number):
     with server.conn() as conn:
         conn.call("SET", "k", "v")
         os.kill(server.process.pid, number)
-        assert server.process.wait(5) == 0
+        assert server.process.wait(60) == 0
         assert conn.closed()
 
 
@@ -389,8 +383,8 @@ def test_shutdown_stops_it(pulse_server):
     server = pulse_server()
     with server.conn() as conn:
         conn.send("SHUTDOWN", "NOSAVE")
-        assert conn.closed(5)
-    assert server.process.wait(5) == 0
+        assert conn.closed()
+    assert server.process.wait(60) == 0
 
 
 def test_it_can_start_no_program(pulse_server):
@@ -414,9 +408,12 @@ def test_an_idle_server_rests(pulse_server):
         fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return int(fields[11]) + int(fields[12])
 
-    before = ticks()
-    time.sleep(3)
-    used = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+    for _ in range(5):  # what a start leaves to be done may take a while on a busy machine
+        before = ticks()
+        time.sleep(3)
+        used = (ticks() - before) / os.sysconf("SC_CLK_TCK")
+        if used / 3 < 0.02:
+            break
     assert used / 3 < 0.02, f"{used:.3f} s of processor time in 3 s"
 
 
@@ -435,7 +432,7 @@ def test_a_service_manager_hears_of_ready_and_stopping(pulse_server, tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
-        manager.settimeout(5)
+        manager.settimeout(60)
         server = pulse_server(env={"NOTIFY_SOCKET": path})
         assert manager.recv(100) == b"READY=1"
         assert server.stop() == 0
@@ -458,5 +455,5 @@ def test_a_pidfile_that_cannot_be_written_is_only_a_warning(pulse_server):
 
 def test_help_and_version_need_no_server(pulse_session):
     for flag, word in (("--help", b"Usage"), ("--version", b"PulseDB")):
-        run = subprocess.run([pulse_session.binary, flag], capture_output=True, timeout=10)
+        run = subprocess.run([pulse_session.binary, flag], capture_output=True, timeout=60)
         assert run.returncode == 0 and word in run.stdout

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from resp import Closed, Conn, ReplyError
+from waiting import eventually, pass_instant
 
 ABORTED = ReplyError("EXECABORT Transaction discarded because of previous errors.")
 WRONG_TYPE = ReplyError("ERR value is not an integer or out of range")
@@ -259,17 +260,16 @@ def test_a_watched_key_is_that_of_its_database(pulse, other):
 
 
 def test_an_expiry_of_a_watched_key_stops_exec(pulse):
-    pulse.call("SET", "k", "1", "PX", "30")
+    pulse.call("SET", "k", "1", "PX", "500")
     pulse.call("WATCH", "k")
-    time.sleep(0.05)
+    pass_instant(pulse, pulse.call("PEXPIRETIME", "k"))
     assert run(pulse, ("PING",)) is None
 
 
 def test_an_expiry_stops_exec_also_when_the_key_was_swept_away_already(pulse):
-    pulse.call("SET", "k", "1", "PX", "30")
+    pulse.call("SET", "k", "1", "PX", "500")
     pulse.call("WATCH", "k")
-    time.sleep(0.3)
-    assert pulse.call("DBSIZE") == 0
+    assert eventually(lambda: pulse.call("DBSIZE") == 0)
     assert run(pulse, ("PING",)) is None
 
 

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import re
+import select
 import sys
 import time
 
@@ -123,7 +124,7 @@ class Scenarios:
         one = self.client(db=3, single_connection_client=True)
         one.set("k", "before")
         self.client().client_kill_filter(_id=one.client_id(), skipme=False)
-        time.sleep(0.02)
+        select.select([one.connection._sock], [], [], 30)  # until the connection has ended
         first = caught(one.get, "k")
         return [first if not isinstance(first, redis.ConnectionError) else "lost", one.get("k"), one.connection.db]
 
