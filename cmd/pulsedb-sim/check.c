@@ -208,20 +208,22 @@ static bool same_barriers(const struct model *model, uint32_t a, uint32_t b) {
 /* Some commits leave nothing to be seen: a flush of an empty database, a swap of equal ones, a key made and deleted
  * again if the past is not kept. Of those that fit best the first is taken, and what depends on which it was is
  * not asked any more. */
-void check_recovered(struct sim *sim, uint32_t least) {
+uint32_t check_recovered(struct sim *sim, uint32_t least) {
     struct image image;
     worker_tick(sim->process.worker);
     look(sim, &image);
     struct model *model = &sim->model;
-    uint32_t last = model->count - 1, commit = last, fits = 0, least_unsure = NO_FIT;
+    uint32_t last = model->count - 1, commit = last, first = last, fits = 0, least_unsure = NO_FIT;
     bool same_undo = true, same_past = sim->character.history_persist;
     for (uint32_t i = last + 1; i-- > least;) {
+        if (model->commits[i].stamp > image.now_ns) continue; /* no clock is behind what was recovered */
         uint32_t unsure = fits_commit(sim, &image, i);
         if (unsure == NO_FIT) continue;
         same_undo &= fits == 0 || same_flushes(model, i, commit);
         same_past &= fits == 0 || same_barriers(model, i, commit);
         if (unsure <= least_unsure) commit = i;
         if (unsure < least_unsure) least_unsure = unsure;
+        first = i;
         fits++;
     }
     if (fits == 0) fail_at_every(sim, &image, least);
@@ -232,6 +234,7 @@ void check_recovered(struct sim *sim, uint32_t least) {
     if (!same_past) model->known_from = image.now_ns;
     if (fits > 1) model_blur(model, image.now_ns);
     arena_clear(&sim->arena);
+    return first;
 }
 
 void check_present(struct sim *sim) {

@@ -80,12 +80,15 @@ static bool show_file(void *self, const char *name) {
 }
 
 void show_disk(struct sim *sim) {
+    struct bytes text;
+    env_sim_observe(sim->env, true);
     puts("on the disk:");
     (void)sim->env->ops->list(sim->env, "data", show_file, sim->env);
-    struct bytes text;
-    if (env_read_file(sim->env, "data/MANIFEST", MANIFEST_SIZE_MAX, &text, NULL) != OK) return;
-    printf("%.*s\n", (int)text.len, text.data);
-    mem_free((void *)(uintptr_t)text.data, text.len);
+    if (env_read_file(sim->env, "data/MANIFEST", MANIFEST_SIZE_MAX, &text, NULL) == OK) {
+        printf("%.*s\n", (int)text.len, text.data);
+        mem_free((void *)(uintptr_t)text.data, text.len);
+    }
+    env_sim_observe(sim->env, false);
 }
 
 _Noreturn void sim_fail(struct sim *sim, const char *format, ...) {

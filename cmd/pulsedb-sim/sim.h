@@ -165,7 +165,8 @@ struct bytes ask(struct sim *sim, uint32_t db, size_t count, const struct bytes 
 void promises_change(struct sim *sim, enum persist_fsync fsync, bool appendonly);
 void promises_ripen(struct sim *sim); /* what was acknowledged a second ago is durable now */
 
-/* check.c: the recovered state is the model's after some commit from `least` on; the model is cut there. */
-void check_recovered(struct sim *sim, uint32_t least);
+/* check.c: the recovered state is the model's after some commit from `least` on; the model is cut there. Returns the
+ * first commit that it may be as well: the next start cannot be asked for more. */
+uint32_t check_recovered(struct sim *sim, uint32_t least);
 void check_present(struct sim *sim); /* it is the model's after the last commit */
 void check_past(struct sim *sim, unsigned questions);

@@ -36,13 +36,12 @@ static void cut_power(struct sim *sim, struct ending *ending) {
 
 static void recovered(struct sim *sim, const struct ending *ending) {
     struct promises *promises = &sim->promises;
-    check_recovered(sim, ending->whole ? sim->model.count - 1
-                         : ending->cut ? promises->durable
-                                       : promises->kill);
+    uint32_t found = check_recovered(sim, ending->whole ? sim->model.count - 1
+                                          : ending->cut ? promises->durable
+                                                        : promises->kill);
     check_past(sim, 10);
-    uint32_t last = sim->model.count - 1;
-    promises->kill = last;
-    if (ending->cut || ending->whole) promises->durable = last;
+    promises->kill = found;
+    if (ending->cut || ending->whole) promises->durable = found;
     promises->weak = 0; /* all that it found it has made durable, if that is what is asked */
     if (sim->fsync == PERSIST_NO || !sim->appendonly) promises->second_count = 0;
 }

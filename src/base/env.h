@@ -84,6 +84,8 @@ void env_sim_power(struct env *env, bool on);
 /* The same from the n-th file call from now on, in the middle of whatever it belongs to (n 0: not). */
 void env_sim_power_off_at(struct env *env, uint64_t n);
 bool env_sim_has_power(struct env *env);
+/* From now on, or until now, file calls that only read are a look from outside: none fails or is counted. */
+void env_sim_observe(struct env *env, bool on);
 
 /* The n-th file call from now (close does not count) fails with the errno `error`, once, and does
  * nothing (n 0: never). */

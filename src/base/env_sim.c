@@ -33,6 +33,7 @@ struct env_sim {
     uint64_t misfortune; /* the world's */
     uint64_t life;       /* 1, and one more for each crash */
     bool off;
+    bool observed; /* calls are nothing that happens in this world */
     uint64_t off_at;   /* file calls until it is; 0: it will not be */
     uint64_t fails_at; /* file calls until one fails; 0: none will */
     int fails_with;    /* errno */
@@ -89,6 +90,7 @@ static void sim_random(struct env *env, void *out, size_t len) {
 
 /* Counts a file call; the error when its turn has come, else 0. */
 static int injected(struct env_sim *sim) {
+    if (sim->observed) return 0;
     if (sim->off_at > 0 && --sim->off_at == 0) sim->off = true;
     if (sim->off) return -EIO;
     if (sim->fails_at == 0 || --sim->fails_at > 0) return 0;
@@ -96,7 +98,8 @@ static int injected(struct env_sim *sim) {
 }
 
 static bool befalls(struct env_sim *sim, uint32_t of_a_million) {
-    return of_a_million > 0 && chance_below(&sim->misfortune, MILLION) < of_a_million;
+    return of_a_million > 0 && !sim->observed &&
+           chance_below(&sim->misfortune, MILLION) < of_a_million;
 }
 
 /* The same for a call that changes something. */
@@ -380,6 +383,12 @@ bool env_sim_has_power(struct env *env) {
     bool on = !sim->off;
     sim_unlock(sim);
     return on;
+}
+
+void env_sim_observe(struct env *env, bool on) {
+    struct env_sim *sim = sim_lock(env);
+    sim->observed = on;
+    sim_unlock(sim);
 }
 
 void env_sim_fail_at(struct env *env, uint64_t n, int error) {

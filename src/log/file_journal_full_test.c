@@ -210,6 +210,42 @@ TEST(what_was_found_is_durable_only_where_the_disk_itself_has_it) {
     }
 }
 
+static void put_manifest(struct run *run, struct bytes text, bool last) {
+    struct env_file *file;
+    assert_int_equal(
+        run->env->ops->open(run->env, "d/M", ENV_WRITE | ENV_CREATE | ENV_TRUNCATE, &file), 0);
+    assert_int_equal(write_fully(run->env, file, text.data, text.len, 0), 0);
+    assert_int_equal(run->env->ops->sync(run->env, file), 0);
+    run->env->ops->close(run->env, file);
+    assert_int_equal(run->env->ops->rename(run->env, "d/M", "d/MANIFEST"), 0);
+    if (last) assert_int_equal(run->env->ops->sync_dir(run->env, "d"), 0);
+}
+
+/* The process died between a manifest's rename and the sync that makes it last. */
+TEST(the_manifest_that_was_found_is_durable_before_what_it_names_is) {
+    for (int fails = 0; fails < 2; fails++) {
+        struct run *run = killed(7);
+        struct bytes older = file_bytes(run, "d/MANIFEST");
+        run_start(run);
+        append_some(run, 20);
+        ok(run, run_sync(run, true));
+        run_stop(run);
+        struct bytes newer = file_bytes(run, "d/MANIFEST");
+        put_manifest(run, older, true);
+        put_manifest(run, newer, false);
+        env_sim_faults(run->env, &NO_ROOM);
+        open_in_vain(run);
+        env_sim_faults(run->env, &(struct env_sim_faults){ .sync_errors = fails ? 1000000 : 0 });
+        assert_int_equal(file_journal_found_durable(run->journal), fails ? 0 : cut_of(80));
+        env_sim_crash(run->env);
+        run_stop(run);
+        check_same(run, "d/MANIFEST", fails ? older : newer);
+        bytes_free(older);
+        bytes_free(newer);
+        run_free(run);
+    }
+}
+
 TEST(what_was_not_synced_is_made_durable_where_it_is) {
     struct run *run = killed(6);
     env_sim_faults(run->env, &NO_ROOM);

@@ -307,7 +307,9 @@ uint64_t file_journal_found_durable(struct journal *journal) {
     const struct opening *opening = file->opening;
     assert(opening);
     uint64_t cut = opening->tail.cut;
-    for (size_t i = 0; i < opening->was.logs_count; i++) {
+    /* The manifest may be one whose name was not durable yet when the process died. */
+    if (file->env->ops->sync_dir(file->env, file->dir) < 0) cut = 0;
+    for (size_t i = 0; i < opening->was.logs_count && cut > 0; i++) {
         const struct manifest_log *log = &opening->was.logs[i];
         char path[PATH_MAX];
         path_of_log(file->dir, log->number, path);
