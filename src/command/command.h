@@ -84,6 +84,14 @@ enum acl_category { /* beyond those that follow from the flags */
                     ACL_ADMIN = 1 << 15,
 };
 
+/* Which words of a call are channels, and what is done with them. */
+enum command_channels {
+    CHANNELS_NONE,
+    CHANNELS_PUBLISH,   /* word 1: it is published to */
+    CHANNELS_SUBSCRIBE, /* words 1 and after: names */
+    CHANNELS_PATTERNS,  /* words 1 and after: patterns of names */
+};
+
 enum { KEYS_INLINE_MAX = 8 };
 
 /* Which words of a call are keys, ascending. */
@@ -105,6 +113,7 @@ struct command {
     unsigned keys;          /* enum key_access, of every key; 0 without keys */
     unsigned keys_two; /* of the second key spec when that differs (COPY's destination); else 0 */
     unsigned acl;      /* enum acl_category */
+    unsigned channels; /* enum command_channels */
     int arity;         /* overrides what the synopsis gives (Redis' own exceptions); else 0 */
     enum outcome (*run)(struct call *call);
     /* Overrides the key positions of the synopsis (AT: those of the command inside). false: the
