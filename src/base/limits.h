@@ -9,7 +9,7 @@ enum {
 
     BATCH_MAX = 32, /* commands gathered, hashed and prefetched before they run; STORE.md 3 */
 
-    STRING_SIZE_MAX = 1073741824, /* proto-max-bulk-len goes no higher */
+    STRING_SIZE_MAX = 1073741824,    /* proto-max-bulk-len goes no higher */
     KEY_SIZE_MAX = 64 * 1024 * 1024, /* Redis allows 512 MiB; a name is not a value */
     INLINE_SIZE_MAX = 64 * 1024,     /* one inline command, as Redis */
     ARGS_MAX = 1024 * 1024,          /* words of one command, as Redis */
@@ -24,6 +24,8 @@ enum {
     QUERY_READ_SIZE = 16 * 1024,        /* asked of the socket at once */
     OUTPUT_PAUSE_SIZE = 1024 * 1024,    /* reading stops while more output than this waits */
     REPLY_BY_REFERENCE_MIN = 16 * 1024, /* larger string values are sent without a copy */
+
+    POSTS_SIZE_MAX = 64 * 1024 * 1024, /* that wait for one loop, before others stop making more */
 
     MULTI_COMMANDS_MAX = 1024 * 1024,
     MULTI_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one MULTI's queue */

@@ -111,7 +111,8 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     const struct command_info *info = slot->info;
     if (UNLIKELY(session_has(session, SESSION_CLOSE_SOON) ||
                  atomic_load_explicit(&session->kill, memory_order_relaxed) ||
-                 out_pending(reply->out) > OUTPUT_PAUSE_SIZE))
+                 out_pending(reply->out) > OUTPUT_PAUSE_SIZE ||
+                 atomic_load_explicit(&batch->pulse->posts_crowded, memory_order_relaxed)))
         return BATCH_SKIPPED;
     if (UNLIKELY(paused(batch, slot))) {
         session_flag_set(session, SESSION_PAUSED, true);

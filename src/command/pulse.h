@@ -11,6 +11,7 @@
 
 struct env;
 struct log;
+struct mailbox;
 struct persist;
 struct store;
 
@@ -41,6 +42,8 @@ struct pulse {
     const char *config_file;      /* absolute, or NULL */
     struct mailbox *const *loops; /* every loop's bell */
     size_t loops_count;
+    _Atomic bool posts_marked;      /* some mailbox is to be rung: post.c */
+    _Atomic uint32_t posts_crowded; /* mailboxes that hold more than POSTS_SIZE_MAX */
     _Atomic int stopping;           /* SHUTDOWN: 1 */
     _Atomic int shutdown_save;      /* enum shutdown_save */
     _Atomic int64_t pause_until_ms; /* CLIENT PAUSE */

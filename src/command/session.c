@@ -4,11 +4,9 @@
  * that other threads read (name, library, its version); everything else they read is atomic. */
 #include "command/session.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -22,14 +20,6 @@ struct sessions {
     struct session *oldest, *newest;
     size_t count;
 };
-
-void mailbox_ring(struct mailbox *mailbox) {
-    atomic_store_explicit(&mailbox->attention, true, memory_order_release);
-    uint64_t one = 1;
-    /* A full counter means that the bell rings already. */
-    while (write(mailbox->fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
-}
 
 struct sessions *sessions_new(void) {
     struct sessions *sessions = mem_new_zero(sizeof *sessions);

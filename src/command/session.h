@@ -14,10 +14,11 @@
 #include "base/bytes.h"
 #include "base/status.h"
 #include "command/call.h"
+#include "command/post.h"
 
 struct multi; /* queued commands and watched keys: multi.c */
-struct mailbox;
 struct pulse;
+struct session;
 
 enum session_reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
@@ -34,8 +35,17 @@ enum session_flag { /* in `flags`, set by its own thread, read by any */
                     SESSION_LOADER = 1 << 9, /* brings the data itself: need not wait for it */
 };
 
+/* How something that is no answer reaches the session's peer (session_push). */
+struct carrier {
+    /* Where to write it, whole, in the peer's protocol; NULL: it is closing. */
+    struct reply *(*open)(struct session *session);
+    /* It is written. It leaves when what has the stamp `gate` is as safe as an answer has to be. */
+    void (*done)(struct session *session, uint64_t gate);
+};
+
 struct session {
     /* Its own thread's: */
+    const struct carrier *carrier; /* NULL: nothing but answers reaches it */
     uint32_t db;
     bool authenticated;
     uint8_t reply_mode;              /* enum session_reply_mode */
@@ -70,13 +80,6 @@ struct session {
     struct session *previous, *next; /* registry's lock */
 };
 
-/* A loop's bell: others ring it after setting `kill` or `unblock`, or for a stop. */
-struct mailbox {
-    int fd;                 /* an eventfd; owned by the loop */
-    _Atomic bool attention; /* there is something to look for, beside replies that may leave now */
-};
-void mailbox_ring(struct mailbox *mailbox);
-
 struct sessions; /* the registry */
 struct sessions *sessions_new(void);
 struct sessions *sessions_free(struct sessions *sessions); /* always NULL; must be empty */
@@ -99,6 +102,15 @@ bool session_is_local(const struct session *session);
 struct bytes session_who(const struct session *session);
 uint16_t session_actor(struct session *session, struct pulse *pulse,
                        const struct command_info *info);
+
+/* Writes to a session's peer between its answers: a push (RESP3), or whatever its protocol has for it. Thread: its own,
+ * between rounds: within struct post's deliver. NULL: it hears nothing any more. */
+static inline struct reply *session_push(struct session *session) {
+    return session->carrier ? session->carrier->open(session) : NULL;
+}
+static inline void session_pushed(struct session *session, uint64_t gate) {
+    session->carrier->done(session, gate);
+}
 
 size_t sessions_count(struct sessions *sessions);
 /* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */

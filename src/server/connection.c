@@ -79,6 +79,7 @@ void connection_new(struct loop *loop, int fd) {
     resp_parser_init(&c->parser);
     buffer_init(&c->in, loop->query_limit);
     session_init(&c->session, loop->pulse, address, local_address, fd, &loop->mailbox);
+    c->session.carrier = &connection_carrier;
     if (local) session_flag_set(&c->session, SESSION_UNIX, true);
     TAILQ_INSERT_TAIL(&loop->connections, c, link);
 
@@ -92,6 +93,8 @@ static void leave_place(struct connection *c) {
     if (c->place == PLACE_PAUSED) TAILQ_REMOVE(&c->loop->paused, c, place_link);
     if (c->place == PLACE_WAITING) TAILQ_REMOVE(&c->loop->waiting, c, place_link);
     c->place = PLACE_NONE;
+    if (c->pushed) TAILQ_REMOVE(&c->loop->pushed, c, pushed_link);
+    c->pushed = false;
 }
 
 void connection_close(struct connection *c) {

@@ -45,6 +45,7 @@ struct connection {
     bool stopped;     /* in this round: gathers no more */
     bool skipped;     /* in this round: a gathered command was not run, its bytes stay */
     bool held;        /* more than OUTPUT_PAUSE_SIZE waits: not read, not run */
+    bool pushed;      /* in loop->pushed: something was written that is no answer */
     uint32_t watched; /* what epoll tells of: EPOLLIN, EPOLLOUT */
     struct bytes view;
     size_t taken, done;
@@ -56,6 +57,7 @@ struct connection {
     int64_t output_since_ms;            /* since when more than the soft limit waits; 0: does not */
     TAILQ_ENTRY(connection) link;       /* loop->connections, or loop->dead */
     TAILQ_ENTRY(connection) place_link; /* enum connection_place */
+    TAILQ_ENTRY(connection) pushed_link;
     struct session session;
 };
 TAILQ_HEAD(connection_list, connection);

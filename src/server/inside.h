@@ -52,7 +52,7 @@ struct loop {
     pthread_t thread;
     _Atomic uint32_t load; /* connections it has or will get; any */
 
-    struct connection_list connections, backlog, paused, waiting, dead;
+    struct connection_list connections, backlog, paused, waiting, pushed, dead;
     uint64_t acked; /* replies that show nothing younger may leave (persist_acked) */
     uint64_t owed,
         owed_ns; /* `always`: the newest stamp that the log was not yet asked for; since when */
@@ -111,8 +111,8 @@ struct loop *loop_new(struct server *server, unsigned index); /* NULL: errno say
 struct loop *loop_free(struct loop *loop);                    /* always NULL; must have ended */
 void *loop_run(void *loop);                                   /* a thread */
 
+extern const struct carrier connection_carrier; /* loop.c */
 /* Accepts what waits at a listener, here or for a loop with fewer connections. */
 void loop_accept(struct loop *loop, struct listener *listener);
 void loop_take_inbox(struct loop *loop); /* sockets that others have accepted for this loop */
 void loop_listen(struct loop *loop, bool on);
-void loop_ring(struct loop *loop); /* any thread: wakes it, for what it looks at in every turn */

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -246,6 +247,13 @@ static void answer(struct loop *loop, struct connection *c) {
     connection_watch(c);
 }
 
+/* Its replies show what is not durable enough yet. */
+static void wait_for_log(struct loop *loop, struct connection *c) {
+    put_in(&loop->waiting, c, PLACE_WAITING);
+    atomic_store_explicit(&loop->waits, true, memory_order_seq_cst);
+    if (c->watched & EPOLLOUT) connection_watch(c);
+}
+
 /* The end of a round for one connection: input is put in order, output sent, or kept until the log has what it
  * shows. */
 static void finish(struct loop *loop, struct connection *c) {
@@ -257,13 +265,10 @@ static void finish(struct loop *loop, struct connection *c) {
         close_for(c, COUNTER_clients_closed_query, query_too_long);
         return;
     }
-    if (UNLIKELY(c->session.gate > loop->acked) && out_pending(&c->out)) {
-        put_in(&loop->waiting, c, PLACE_WAITING);
-        atomic_store_explicit(&loop->waits, true, memory_order_seq_cst);
-        if (c->watched & EPOLLOUT) connection_watch(c);
-        return;
-    }
-    answer(loop, c);
+    if (UNLIKELY(c->session.gate > loop->acked) && out_pending(&c->out))
+        wait_for_log(loop, c);
+    else
+        answer(loop, c);
 }
 
 /* Lets go of those whose replies may leave by now. */
@@ -283,12 +288,52 @@ static void end_waiting(struct loop *loop) {
         atomic_store_explicit(&loop->waits, false, memory_order_relaxed);
 }
 
+/* ---- what is no answer ---- */
+
+static struct connection *connection_of(struct session *session) {
+    void *at = (char *)session - offsetof(struct connection, session);
+    return at;
+}
+
+static struct reply *push_open(struct session *session) {
+    struct connection *c = connection_of(session);
+    if (c->state != CONNECTION_OPEN) return NULL;
+    if (!c->out.data) lend(c->loop, &c->out);
+    return &c->reply;
+}
+
+static void push_done(struct session *session, uint64_t gate) {
+    struct connection *c = connection_of(session);
+    if (gate > session->gate) session->gate = gate;
+    if (c->in_round || c->pushed) return;
+    c->pushed = true;
+    TAILQ_INSERT_TAIL(&c->loop->pushed, c, pushed_link);
+}
+
+const struct carrier connection_carrier = { push_open, push_done };
+
+/* Sends what posts have brought, as far as it may leave. Who is in a line of commands that wait sends it then. */
+static void send_pushed(struct loop *loop) {
+    struct connection *c;
+    while ((c = TAILQ_FIRST(&loop->pushed))) {
+        TAILQ_REMOVE(&loop->pushed, c, pushed_link);
+        c->pushed = false;
+        if (c->session.gate <= loop->acked)
+            answer(loop, c);
+        else
+            wait_for_log(loop, c);
+    }
+}
+
 /* What this round has changed, or shown before it was safe, is made as safe as the settings ask. */
 static void log_round(struct loop *loop) {
     struct persist *persist = loop->pulse->persist;
+    const struct connection *c;
     uint64_t gate = 0;
     for (size_t i = 0; i < loop->round_count; i++)
         if (loop->round[i]->session.gate > gate) gate = loop->round[i]->session.gate;
+    TAILQ_FOREACH(c, &loop->pushed, pushed_link)
+    if (c->session.gate > gate) gate = c->session.gate;
     if (gate <= loop->acked) return;
     if (persist_gates_reads(persist)) { /* with those that are ready by now, in one sync: see pay */
         if (!loop->owed) loop->owed_ns = worker_now_ns(loop->worker);
@@ -302,9 +347,20 @@ static void log_round(struct loop *loop) {
 
 static void run_round(struct loop *loop) {
     run_all(loop);
+    posts_ring(loop->pulse, &loop->mailbox);
+    (void)posts_deliver(loop->pulse, &loop->mailbox);
     log_round(loop);
     for (size_t i = 0; i < loop->round_count; i++) finish(loop, loop->round[i]);
     loop->round_count = loop->area_used = 0;
+    if (UNLIKELY(!TAILQ_EMPTY(&loop->pushed))) send_pushed(loop);
+}
+
+/* What others have sent while there was no round, and what chores have. */
+static void take_posts(struct loop *loop) {
+    posts_ring(loop->pulse, &loop->mailbox);
+    if (LIKELY(!posts_deliver(loop->pulse, &loop->mailbox))) return;
+    log_round(loop);
+    send_pushed(loop);
 }
 
 /* ---- events ---- */
@@ -564,6 +620,7 @@ static void turn(struct loop *loop) {
         worker_tick(loop->worker);
         if (LIKELY(loop->round_count)) run_round(loop);
     } while (at < count);
+    take_posts(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->waiting))) end_waiting(loop);
 
     int64_t now = worker_now_ms(loop->worker);
@@ -611,11 +668,6 @@ static bool has_stopped(struct loop *loop) {
            monotonic_ms(loop) >= loop->stop_ms;
 }
 
-void loop_ring(struct loop *loop) {
-    uint64_t one = 1;
-    (void)!write(loop->mailbox.fd, &one, sizeof one);
-}
-
 void *loop_run(void *self) {
     struct loop *loop = self;
     loop->worker = worker_new(loop->pulse->store);
@@ -651,6 +703,8 @@ struct loop *loop_new(struct server *server, unsigned index) {
     TAILQ_INIT(&loop->backlog);
     TAILQ_INIT(&loop->paused);
     TAILQ_INIT(&loop->waiting);
+    TAILQ_INIT(&loop->pushed);
+    mailbox_init(&loop->mailbox, index);
     loop->acked = server->pulse->persist ? 0 : UINT64_MAX;
     TAILQ_INIT(&loop->dead);
     pthread_mutex_init(&loop->inbox_lock, NULL);
@@ -679,6 +733,7 @@ struct loop *loop_free(struct loop *loop) {
     while (loop->lent_count) mem_free(loop->lent[--loop->lent_count], LENT_SIZE);
     for (size_t i = 0; i < loop->inbox_count; i++) close(loop->inbox[i]);
     close_if_open(loop->mailbox.fd);
+    mailbox_deinit(&loop->mailbox);
     close_if_open(loop->epoll);
     close_if_open(loop->spare);
     mem_free(loop->area, AREA_SIZE);

@@ -226,7 +226,7 @@ void server_log_moved(void *self) {
         memory_order_seq_cst); /* with a loop's `waits`, set before it looks again */
     for (size_t i = 0; i < server->loops_count; i++)
         if (atomic_load_explicit(&server->loops[i]->waits, memory_order_relaxed))
-            loop_ring(server->loops[i]);
+            mailbox_wake(&server->loops[i]->mailbox);
 }
 
 /* ---- life ---- */
@@ -246,7 +246,7 @@ static enum status make_loops(struct server *server, struct problem *why) {
 struct server *server_new(struct pulse *pulse, struct problem *why) {
     struct server *server = mem_new_zero(sizeof *server);
     server->pulse = pulse;
-    server->bell.fd = -1;
+    mailbox_init(&server->bell, 0);
     server->loops_count = server_threads(pulse->settings);
     server->loops = mem_new_zero(server->loops_count * sizeof(void *));
     server->mailboxes = mem_new_zero(server->loops_count * sizeof(void *));
@@ -353,6 +353,7 @@ struct server *server_free(struct server *server) {
     listeners_free(server->listeners);
     listeners_free(server->retired);
     if (server->bell.fd >= 0) close(server->bell.fd);
+    mailbox_deinit(&server->bell);
     mem_free(server->loops, server->loops_count * sizeof(void *));
     mem_free(server->mailboxes, server->loops_count * sizeof(void *));
     pthread_mutex_destroy(&server->listeners_lock);

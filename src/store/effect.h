@@ -5,6 +5,9 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "store/value.h"
 
 enum effect_kind {
@@ -30,13 +33,21 @@ struct effect {
 struct change {
     struct key key;    /* name borrowed until the sink returns; empty for FLUSH and SWAP */
     const char *event; /* the command's word for it ("set", "incrby"); NULL: none */
-    uint8_t kind;      /* enum effect_kind */
+    struct bytes text; /* CAUSE_SAID: what is said; borrowed as well */
+    uint8_t kind;      /* enum effect_kind; 0 for CAUSE_SAID */
     uint8_t cause;     /* enum change_cause */
 };
-enum change_cause { CAUSE_COMMAND, CAUSE_EXPIRED, CAUSE_EVICTED };
+enum change_cause {
+    CAUSE_COMMAND,
+    CAUSE_EXPIRED,
+    CAUSE_EVICTED,
+    CAUSE_SAID, /* no data has changed: a message to the channel `key.name` (txn_say) */
+};
 
+/* One who is told. What nobody listens for is not even noted, so that it costs nothing. */
 struct sink {
     const char *name;
+    _Atomic bool listens; /* store_listen; for changes of data. What is said is always told. */
     /* Everything is borrowed. Thread: the committing one, which holds the locks of the shards. */
     void (*committed)(struct sink *self, uint64_t stamp, const struct change *changes,
                       size_t count);

@@ -76,6 +76,7 @@ struct store {
     struct siphash_key seed;
     struct sink *const *sinks;
     size_t sinks_count;
+    _Atomic uint32_t listeners; /* sinks that listen */
     struct shard *shards;
 
     /* Settings, read by every worker. */

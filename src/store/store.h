@@ -44,6 +44,10 @@ store_settings(struct store *store); /* patterns borrowed until configured anew 
 unsigned store_databases(const struct store *store);
 unsigned store_shards(const struct store *store);
 
+/* Turns a sink's ear for changes of data on or off. Any thread, any time. A transaction that is under way may have
+ * changed something unheard: store_settle waits for all of those; no shard may be held then. */
+void store_listen(struct store *store, struct sink *sink, bool on);
+void store_settle(struct store *store);
 /* Whether workers note the stamp of everything that they read (worker_take_seen): for when a reply must not show
  * what a crash could still undo. */
 void store_gate_reads(struct store *store, bool on);

@@ -174,13 +174,17 @@ static void undo_forget(struct txn *txn) {
     txn->undo = NULL;
 }
 
+static COLD void tell_sinks(struct txn *txn) {
+    uint64_t stamp = txn->changes ? txn->stamp : 0;
+    for (size_t i = 0; i < txn->store->sinks_count; i++) {
+        struct sink *sink = txn->store->sinks[i];
+        sink->committed(sink, stamp, txn->told, txn->told_count);
+    }
+}
+
 void txn_commit(struct txn *txn) {
     if (UNLIKELY(txn->undo != NULL)) undo_forget(txn);
-    if (txn->told_count > 0)
-        for (size_t i = 0; i < txn->store->sinks_count; i++) {
-            struct sink *sink = txn->store->sinks[i];
-            sink->committed(sink, txn->stamp, txn->told, txn->told_count);
-        }
+    if (UNLIKELY(txn->told_count > 0)) tell_sinks(txn);
     if (txn->changes) counter_add(&txn->worker->counters, COUNTER_changes, txn->changes);
     let_go(txn);
 }
@@ -194,8 +198,7 @@ struct savepoint txn_savepoint(const struct txn *txn) {
     return (struct savepoint){ txn->undo, txn->changes, txn->told_count };
 }
 
-void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
-    if (LIKELY(txn->store->sinks_count == 0)) return;
+static struct change *told_new(struct txn *txn) {
     if (txn->told_count == txn->told_cap) {
         uint32_t cap = txn->told_cap ? txn->told_cap * 2 : 8;
         struct change *told = arena_new(txn->arena, cap * sizeof *told);
@@ -203,10 +206,40 @@ void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t caus
         txn->told = told;
         txn->told_cap = cap;
     }
-    struct change *change = &txn->told[txn->told_count++];
+    return &txn->told[txn->told_count++];
+}
+
+static COLD void note_change(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
+    struct change *change = told_new(txn);
     const char *event = cause == CAUSE_EXPIRED ? "expired" : txn->event;
     *change = (struct change){ .key = *key, .event = event, .kind = kind, .cause = cause };
     change->key.name = arena_copy(txn->arena, key->name);
+}
+
+void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
+    if (LIKELY(atomic_load_explicit(&txn->store->listeners, memory_order_relaxed) == 0)) return;
+    note_change(txn, key, kind, cause);
+}
+
+void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text) {
+    if (txn->store->sinks_count == 0) return;
+    *told_new(txn) = (struct change){ .key.name = arena_copy(txn->arena, channel),
+                                      .event = event,
+                                      .text = arena_copy(txn->arena, text),
+                                      .cause = CAUSE_SAID };
+}
+
+void store_listen(struct store *store, struct sink *sink, bool on) {
+    if (atomic_exchange_explicit(&sink->listens, on, memory_order_seq_cst) == on) return;
+    atomic_fetch_add_explicit(&store->listeners, on ? 1 : UINT32_MAX, memory_order_seq_cst);
+}
+
+void store_settle(struct store *store) {
+    for (unsigned i = 0; i < store->shards_count; i++) {
+        struct shard *shard = store_shard(store, i);
+        lock_take(&shard->lock);
+        lock_release(&shard->lock);
+    }
 }
 
 void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind) {

@@ -118,6 +118,10 @@ void txn_rollback_to(struct txn *txn, struct savepoint savepoint); /* needs TXN_
 /* What was changed so far stays changed; TXN_UNDO ends. */
 void txn_settle(struct txn *txn);
 
+/* Something for the sinks that changes no data: a message to a channel. It is told when this commits, in its place among
+ * the changes, and not at all when it is rolled back. Needs no lock. `event` is a literal; the others are copied. */
+void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text);
+
 /* The state of `key` as this transaction sees it. A key whose time is over is absent (and, in the
  * present and under the lock, deleted first). The shard's lock must be held, or the transaction be
  * unlocked: then it is taken for the moment and `*out` copied into the arena. */

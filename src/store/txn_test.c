@@ -42,6 +42,7 @@ static struct fixture *fixture_new(void) {
                                                   .workers_max = 1,
                                                   .sinks = f->sinks,
                                                   .sinks_count = 1 });
+    store_listen(f->store, &f->sink, true);
     f->worker = worker_new(f->store);
     arena_init(&f->arena);
     for (unsigned i = 0; i < 4; i++) shardset_add(&f->all, i);
@@ -96,6 +97,30 @@ static const char *was(struct fixture *f, const char *name, uint64_t ms_ago) {
     }
     txn_commit(&txn);
     return found == FOUND ? text : found == PRUNED ? "?" : NULL;
+}
+
+TEST(a_sink_that_does_not_listen_is_told_what_is_said_and_no_change) {
+    struct fixture *f = fixture_new();
+    struct key key = store_key(f->store, 0, BYTES("k"));
+    store_listen(f->store, &f->sink, false);
+    struct txn txn;
+    txn_begin_single(&txn, f->worker, &f->arena, key.shard, TXN_UNDO);
+    txn_set_int(&txn, &key, 1, 0);
+    txn_say(&txn, "publish", BYTES("news"), BYTES("one"));
+    struct savepoint before = txn_savepoint(&txn);
+    txn_say(&txn, "publish", BYTES("news"), BYTES("two"));
+    txn_rollback_to(&txn, before);
+    assert_string_equal(told, "");
+    txn_commit(&txn);
+    assert_string_equal(told, "publish news 3;");
+    store_listen(f->store, &f->sink, true);
+    store_settle(f->store);
+    txn_begin_single(&txn, f->worker, &f->arena, key.shard, 0);
+    txn.event = "set";
+    txn_set_int(&txn, &key, 2, 0);
+    txn_commit(&txn);
+    assert_string_equal(told, "publish news 3;set k 0;");
+    fixture_free(f);
 }
 
 TEST(a_sink_is_told_each_change_once_in_order) {
