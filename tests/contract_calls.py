@@ -30,6 +30,8 @@ LEFT_OUT = {
     "auth": "an AUTH that fails takes its time, so that passwords cannot be tried: test_server.py",
 }
 
+OURS = {"multi"}  # commands of Redis whose words are all our own: MULTI ROLLBACK (test_transactions.py)
+
 SECONDS = "100 100000 0 -1 9223372036854775807 9223372036854775 -9223372036854775808 abc _ 1.5 +100 0100"
 MILLIS = "100000 100000000 0 -1 9223372036854775807 -9223372036854775808 abc _ 1.5 +100000"
 TIMES = "99999999999 0 1 -5 9223372036854775807 abc _ 1e3"
@@ -93,7 +95,7 @@ class Generator:
 
     def valid(self, name):
         call = [word.upper().encode() for word in name.split("|")]
-        for argument in self.docs[name].get(b"arguments", ()):
+        for argument in () if name in OURS else self.docs[name].get(b"arguments", ()):
             call += self.argument(argument)
         return call
 

@@ -10,6 +10,7 @@ from resp import ReplyError
 
 # (command, field): why. A field is arity, flags, first_last_step, categories, tips or key_specs.
 EXCEPTIONS = {
+    ("multi", "arity"): "MULTI ROLLBACK undoes all when a command fails",
     ("save", "arity"): "SAVE RDB file writes a file that Redis reads",
     ("restore-asking", "flags"): "no cluster, so nobody is asking",
 }

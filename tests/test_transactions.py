@@ -1,4 +1,5 @@
 """MULTI, EXEC, DISCARD, WATCH and UNWATCH as a client sees them; one EXEC is one instant of the past."""
+import random
 import threading
 import time
 
@@ -455,3 +456,106 @@ def test_a_client_killed_between_multi_and_exec_has_done_nothing(pulse, pulse_po
         with pytest.raises((Closed, OSError)):
             conn.call("EXEC")
     assert pulse.call("GET", "a") is None
+
+
+# MULTI ROLLBACK
+
+def run_rollback(conn, *commands):
+    replies = conn.pipeline(("MULTI", "ROLLBACK"), *commands, ("EXEC",))
+    assert replies[:-1] == ["OK"] + ["QUEUED"] * len(commands)
+    return replies[-1]
+
+
+def test_with_rollback_a_transaction_without_errors_is_any_other(pulse, other):
+    assert run_rollback(pulse, ("SET", "a", "1"), ("INCR", "a"), ("GET", "none")) == ["OK", 2, None]
+    assert other.call("GET", "a") == b"2"
+    assert run_rollback(pulse) == []
+
+
+def test_with_rollback_a_command_that_fails_undoes_all_and_is_named(both, other):
+    both.call("SET", "a", "before")
+    both.call("SET", "word", "x")
+    past = other.call("HIST", "a")
+    answer = run_rollback(both, ("SET", "a", "1"), ("SET", "b", "x"), ("SELECT", "3"), ("SET", "c", "1"), ("SELECT", "0"),
+                          ("INCR", "word"), ("SET", "c", "2"))
+    assert answer == ReplyError("EXECABORT Transaction rolled back, as command 6 of 7 failed: " + str(WRONG_TYPE))
+    assert other.call("MGET", "a", "b", "c", "word") == [b"before", None, None, b"x"]
+    assert other.call("HIST", "a") == past
+    assert other.call("EXISTS", "c") == 0
+    both.call("SET", "here", "1")  # it is in the database that it was in
+    assert other.call("GET", "here") == b"1"
+
+
+def test_without_rollback_a_command_that_fails_undoes_nothing(both):
+    both.call("SET", "word", "x")
+    assert run(both, ("SET", "a", "1"), ("INCR", "word"), ("SET", "b", "2")) == ["OK", WRONG_TYPE, "OK"]
+    assert both.call("MGET", "a", "b") == [b"1", b"2"]
+
+
+def test_a_rollback_leaves_no_trace_in_present_or_past(pulse_server):
+    """Many transactions that fail at their end, among others that do not, on few keys; then a kill and a start."""
+    server = pulse_server()
+    dice = random.Random(7)
+    names = [f"k:{i}" for i in range(8)]
+
+    def write():
+        name, other_name = dice.sample(names, 2)
+        return dice.choice((
+            ("SET", name, dice.choice(("7", "x" * dice.randrange(3000)))), ("SET", name, "v", "PX", "100000"),
+            ("DEL", name, other_name), ("APPEND", name, "y" * dice.randrange(100)),
+            ("SETRANGE", name, str(dice.randrange(2000)), "here"), ("PEXPIRE", name, "200000"), ("PERSIST", name),
+            ("COPY", name, other_name, "REPLACE"), ("MSET", name, "1", other_name, "2"), ("GETDEL", name),
+            ("MOVE", name, "1"), ("SETEX", name, "1000", "z")))
+
+    def everything(conn):
+        seen = [sorted(conn.call("KEYS", "*")), conn.call("DBSIZE")]
+        for db in (0, 1):
+            conn.call("SELECT", db)
+            seen += [(conn.call("GET", name), conn.call("PEXPIRETIME", name), conn.call("HIST", name, 100, "WITHMETA"))
+                     for name in names]
+        conn.call("SELECT", 0)
+        return seen
+
+    with server.conn() as conn:
+        conn.call("SET", "word", "x")
+        for _ in range(150):
+            run(conn, *(write() for _ in range(dice.randrange(4))))
+            before = everything(conn)
+            answer = run_rollback(conn, *(write() for _ in range(dice.randrange(1, 12))), ("INCR", "word"))
+            assert answer.code == "EXECABORT"
+            assert everything(conn) == before
+        expected = everything(conn)
+    server.kill()
+    server.start()
+    with server.conn() as conn:
+        assert everything(conn) == expected
+
+
+def test_nobody_sees_a_part_of_what_is_rolled_back(pulse, pulse_port):
+    pulse.call("MSET", *(word for key in KEYS for word in (key, "0")), "word", "x")
+    stop, wrong = threading.Event(), []
+
+    def look():
+        with Conn(pulse_port) as conn:
+            while not stop.is_set():
+                seen = {*conn.call("MGET", *KEYS), conn.call("GET", KEYS[-1])}
+                if seen != {b"0"}:
+                    wrong.append(seen)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    for i in range(200):
+        assert run_rollback(pulse, *(("SET", key, str(i + 1)) for key in KEYS), ("INCR", "word")).code == "EXECABORT"
+    stop.set()
+    looker.join()
+    assert wrong == []
+
+
+def test_what_cannot_be_undone_is_refused_when_it_is_queued(pulse):
+    for words in (["FLUSHDB"], ["FLUSHALL"], ["SWAPDB", "0", "1"], ["UNFLUSH"], ["HISTORY", "PURGE", "a"],
+                  ["CONFIG", "SET", "timeout", "0"], ["CLIENT", "SETNAME", "x"]):
+        assert pulse.call("MULTI", "ROLLBACK") == "OK"
+        refusal = pulse.try_call(*words)
+        assert isinstance(refusal, ReplyError) and "cannot be undone" in str(refusal), words
+        assert pulse.try_call("EXEC") == ABORTED
+    assert pulse.pipeline(("MULTI",), ("CLIENT", "SETNAME", "x"), ("EXEC",))[-1] == ["OK"]  # the next one is plain again

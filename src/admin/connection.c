@@ -113,8 +113,7 @@ static enum outcome select_db(struct call *call) {
     int64_t db;
     if (!arg_int_range(call, 1, INT32_MIN, INT32_MAX, &db)) return FAILED;
     if (db < 0 || db >= store_databases(call->pulse->store)) return fail(call, ERR_DB_INDEX);
-    call->session->db = (uint32_t)db;
-    atomic_store_explicit(&call->session->db_shown, (uint32_t)db, memory_order_relaxed);
+    session_select(call->session, (uint32_t)db);
     return reply_ok(call);
 }
 

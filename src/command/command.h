@@ -48,6 +48,7 @@ enum command_flag {
                              * MULTI it gets all of them */
     CMD_ALL_SHARDS = 1 << 27, /* needs every shard locked (FLUSHALL) */
     CMD_UNDO = 1 << 28,       /* may fail after it has changed something */
+    CMD_NO_UNDO = 1 << 30,    /* what it does cannot be taken back: not for MULTI ROLLBACK */
     CMD_NOW = 1 << 29, /* runs at once even inside MULTI (EXEC, DISCARD, WATCH, QUIT, RESET) */
 };
 
@@ -101,6 +102,15 @@ struct key_positions {
     uint32_t few[KEYS_INLINE_MAX];
 };
 
+/* What EXEC finds out before anything runs: whether what its commands rely on is still theirs. */
+struct exec_check {
+    unsigned holds, lost,
+        done; /* found so: it is; it is not; it was used up by this very work before */
+    struct bytes
+        lost_error; /* of the first that does not hold; what EXEC then answers; in the arena */
+    struct bytes done_error; /* of the first that was done */
+};
+
 struct command {
     const char *synopsis; /* see synopsis.h */
     const char *summary;  /* one sentence */
@@ -128,6 +138,10 @@ struct command {
         *deprecated; /* "6.2.0: `SET` with ...": since when, and what replaces it; else NULL */
     /* With KEY_VARIABLE: what this call does to its keys (enum key_access); else NULL. */
     unsigned (*access)(const struct bytes *args, size_t count);
+    /* Asked of a queued command at EXEC, under the locks of all, before the first one runs; only reads. With
+     * anything lost, or done and held together, EXEC answers lost_error and runs nothing; with all that was asked
+     * for done, done_error (STREAMS.md 9.1). NULL: nothing to ask. */
+    void (*check)(struct call *call, struct exec_check *check);
 };
 
 #define COMMAND(name)                                                         \

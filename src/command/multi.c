@@ -19,6 +19,7 @@ struct watched {
 };
 
 struct multi {
+    bool rollback; /* MULTI ROLLBACK: all or nothing */
     struct queued *queue;
     size_t count, cap;
     size_t size; /* bytes of all queued words */
@@ -66,6 +67,7 @@ void multi_discard(struct session *session) {
     session_flag_set(session, SESSION_MULTI, false);
     session_flag_set(session, SESSION_DIRTY_EXEC, false);
     if (!session->multi) return;
+    session->multi->rollback = false;
     queue_clear(session->multi);
     watched_clear(session->multi);
     show(session);
@@ -75,8 +77,19 @@ void multi_spoil(struct session *session) {
     if (session_has(session, SESSION_MULTI)) session_flag_set(session, SESSION_DIRTY_EXEC, true);
 }
 
+/* Of the server's own state and of whole databases nothing is taken back. */
+static bool can_be_undone(const struct command_info *info) {
+    return !(info->flags & (CMD_NO_UNDO | CMD_ADMIN | CMD_NOSCRIPT));
+}
+
 enum outcome multi_queue(struct call *call) {
     struct multi *multi = multi_of(call->session);
+    if (multi->rollback && !can_be_undone(call->info)) {
+        multi_spoil(call->session);
+        return fail_format(call,
+                           "ERR '%.*s' cannot be undone, so it cannot be part of MULTI ROLLBACK",
+                           (int)call->info->name.len, call->info->name.data);
+    }
     size_t size = call->args_count * sizeof(struct bytes);
     for (size_t i = 0; i < call->args_count; i++) size += call->args[i].len;
     if (multi->count == MULTI_COMMANDS_MAX || size > MULTI_SIZE_MAX - multi->size) {
@@ -109,9 +122,14 @@ enum outcome multi_queue(struct call *call) {
 }
 
 static enum outcome multi(struct call *call) {
+    bool rollback = call->args_count == 2;
+    if (rollback && !arg_is(call, 1, BYTES("ROLLBACK"))) {
+        multi_spoil(call->session);
+        return fail_arity(call);
+    }
     if (session_has(call->session, SESSION_MULTI))
         return fail(call, "ERR MULTI calls can not be nested");
-    multi_of(call->session);
+    multi_of(call->session)->rollback = rollback;
     session_flag_set(call->session, SESSION_MULTI, true);
     show(call->session);
     return reply_ok(call);
@@ -133,21 +151,26 @@ static bool watches_hold(struct call *call, struct txn *txn) {
     return true;
 }
 
-/* One queued command, in the transaction of all. */
-static void run_queued(struct call *call, struct txn *txn, const struct queued *queued) {
+static struct call call_queued(const struct call *call, const struct queued *queued) {
     struct call inner = *call;
     inner.info = queued->info;
     inner.args = queued->args;
     inner.args_count = queued->count;
     inner.first = NULL;
     inner.in_multi = true;
+    return inner;
+}
+
+/* One queued command, in the transaction of all. */
+static enum outcome run_queued(struct call *call, struct txn *txn, const struct queued *queued) {
+    struct call inner = call_queued(call, queued);
     struct out_mark mark = out_mark(call->reply->out);
     bool past = call->session->at && queued->info->flags & CMD_READONLY;
     txn->at = past ? call->session->at : 0;
     txn->now_ms = past ? (int64_t)(txn->at / 1000000) : worker_now_ms(call->worker);
     txn->pruned = false;
     txn->flags &= (uint8_t) ~(TXN_EXPIRE | TXN_NO_TOUCH); /* what the command before asked for */
-    bool undo = queued->info->flags & CMD_UNDO;
+    bool undo = queued->info->flags & CMD_UNDO && !(txn->flags & TXN_UNDO);
     if (undo) txn->flags |= TXN_UNDO;
     struct savepoint before = txn_savepoint(txn);
     enum outcome outcome = command_arity_fits(inner.info, inner.args_count)
@@ -158,9 +181,90 @@ static void run_queued(struct call *call, struct txn *txn, const struct queued *
         txn_settle(txn);
     }
     txn->at = 0;
-    if (!txn->pruned) return;
+    if (!txn->pruned) return outcome;
     out_rewind(call->reply->out, mark);
-    fail_pruned(&inner, txn->pruned_before);
+    return fail_pruned(&inner, txn->pruned_before);
+}
+
+static void run_all(struct call *call, struct txn *txn) {
+    const struct multi *multi = call->session->multi;
+    call->reply->writer->array(call->reply, multi->count);
+    for (size_t i = 0; i < multi->count; i++) (void)run_queued(call, txn, &multi->queue[i]);
+    txn_commit(txn);
+}
+
+/* All of them, or, when one fails, none: `txn` keeps what undoing needs. */
+static enum outcome run_all_or_none(struct call *call, struct txn *txn) {
+    struct session *session = call->session;
+    const struct multi *multi = session->multi;
+    struct out_mark mark = out_mark(call->reply->out);
+    struct error_note note = { .len = 0 };
+    uint64_t errors = call->reply->errors;
+    uint32_t db = session->db;
+    call->reply->note = &note;
+    call->reply->writer->array(call->reply, multi->count);
+    size_t at = 0;
+    while (at < multi->count && call->reply->errors == errors)
+        (void)run_queued(call, txn, &multi->queue[at++]);
+    call->reply->note = NULL;
+    if (call->reply->errors == errors) {
+        txn_commit(txn);
+        return DONE;
+    }
+    txn_rollback(txn);
+    session_select(session, db);
+    out_rewind(call->reply->out, mark);
+    return fail_format(call,
+                       "EXECABORT Transaction rolled back, as command %zu of %zu failed: %.*s", at,
+                       multi->count, (int)note.len, note.text);
+}
+
+/* NULL, or why nothing is to run: what some command relies on is no longer so. */
+static const struct bytes *ask_all(struct call *call, struct txn *txn, struct exec_check *check) {
+    const struct multi *multi = call->session->multi;
+    for (size_t i = 0; i < multi->count; i++) {
+        struct call inner = call_queued(call, &multi->queue[i]);
+        inner.txn = txn;
+        if (inner.info->command->check && command_arity_fits(inner.info, inner.args_count))
+            inner.info->command->check(&inner, check);
+    }
+    if (check->lost || (check->done && check->holds)) return &check->lost_error;
+    return check->done ? &check->done_error : NULL;
+}
+
+static void add_shards(struct call *call, struct shardset *set) {
+    const struct multi *multi = call->session->multi;
+    for (size_t i = 0; i < multi->count; i++)
+        if (!dispatch_shards(call->pulse, multi->queue[i].info, multi->queue[i].args,
+                             multi->queue[i].count, call->arena, set))
+            dispatch_all_shards(call->pulse, set); /* it will refuse, whatever is locked */
+    for (size_t i = 0; i < multi->watched_count; i++)
+        shardset_add(set, call_key_of(call, 0, multi->watched[i].name).shard);
+}
+
+static enum outcome run_transaction(struct call *call) {
+    struct multi *multi = call->session->multi;
+    struct shardset *set = arena_new(call->arena, sizeof *set);
+    memset(set, 0, sizeof *set);
+    add_shards(call, set);
+    UNINITIALIZED struct txn txn;
+    txn_begin(&txn, call->worker, call->arena, set, TXN_MULTI | (multi->rollback ? TXN_UNDO : 0u));
+    if (!watches_hold(call, &txn)) {
+        txn_commit(&txn);
+        call->reply->writer->null_array(call->reply);
+        return DONE;
+    }
+    struct exec_check check = {};
+    const struct bytes *error = ask_all(call, &txn, &check);
+    if (error) {
+        txn_commit(&txn); /* of keys whose time was over, if anything */
+        call->reply->writer->error(call->reply, *error);
+        return FAILED;
+    }
+    session_flag_set(call->session, SESSION_MULTI, false);
+    if (multi->rollback) return run_all_or_none(call, &txn);
+    run_all(call, &txn);
+    return DONE;
 }
 
 static enum outcome exec(struct call *call) {
@@ -170,30 +274,9 @@ static enum outcome exec(struct call *call) {
         multi_discard(session);
         return fail(call, "EXECABORT Transaction discarded because of previous errors.");
     }
-    struct multi *multi = session->multi;
-    struct shardset *set = arena_new(call->arena, sizeof *set);
-    memset(set, 0, sizeof *set);
-    for (size_t i = 0; i < multi->count; i++)
-        if (!dispatch_shards(call->pulse, multi->queue[i].info, multi->queue[i].args,
-                             multi->queue[i].count, call->arena, set))
-            dispatch_all_shards(call->pulse, set); /* it will refuse, whatever is locked */
-    for (size_t i = 0; i < multi->watched_count; i++)
-        shardset_add(set, call_key_of(call, 0, multi->watched[i].name).shard);
-
-    UNINITIALIZED struct txn txn;
-    txn_begin(&txn, call->worker, call->arena, set, TXN_MULTI);
-    if (!watches_hold(call, &txn)) {
-        txn_commit(&txn);
-        multi_discard(session);
-        call->reply->writer->null_array(call->reply);
-        return DONE;
-    }
-    session_flag_set(session, SESSION_MULTI, false);
-    call->reply->writer->array(call->reply, multi->count);
-    for (size_t i = 0; i < multi->count; i++) run_queued(call, &txn, &multi->queue[i]);
-    txn_commit(&txn);
+    enum outcome outcome = run_transaction(call);
     multi_discard(session);
-    return DONE;
+    return outcome;
 }
 
 bool multi_would_write(const struct call *call) {
@@ -259,9 +342,12 @@ enum {
 };
 
 COMMAND(multi) = {
-    .synopsis = "MULTI",
-    .summary = "Begins a transaction: what follows is queued until EXEC.",
+    .synopsis = "MULTI [ROLLBACK]",
+    .summary = "Begins a transaction: what follows is queued until EXEC. With ROLLBACK, EXEC "
+               "undoes all when a "
+               "command fails.",
     .since = "1.2.0",
+    .history = "pulse 1.0: Added ROLLBACK",
     .group = "transactions",
     .complexity = "O(1)",
     .flags = MULTI_FLAGS | CMD_NOW,

@@ -147,13 +147,12 @@ bool session_set_library(struct session *session, struct pulse *pulse, bool vers
 /* The library's name and version stay, as in Redis: the program at the other end is the same. */
 void session_reset(struct session *session, struct pulse *pulse) {
     multi_discard(session);
-    session->db = 0;
+    session_select(session, 0);
     session->at = 0;
     session->reply_mode = REPLY_ON;
     session->authenticated = needs_no_password(pulse);
     session_flag_set(session, SESSION_NO_EVICT, false);
     session_flag_set(session, SESSION_NO_TOUCH, false);
-    atomic_store_explicit(&session->db_shown, 0, memory_order_relaxed);
     atomic_store_explicit(&session->protocol, 2, memory_order_relaxed);
     bool unnamed = session_set_name(session, pulse, BYTES(""));
     assert(unnamed);

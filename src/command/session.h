@@ -103,6 +103,11 @@ struct bytes session_who(const struct session *session);
 uint16_t session_actor(struct session *session, struct pulse *pulse,
                        const struct command_info *info);
 
+static inline void session_select(struct session *session, uint32_t db) {
+    session->db = db;
+    atomic_store_explicit(&session->db_shown, db, memory_order_relaxed);
+}
+
 /* Writes to a session's peer between its answers: a push (RESP3), or whatever its protocol has for it. Thread: its own,
  * between rounds: within struct post's deliver. NULL: it hears nothing any more. */
 static inline struct reply *session_push(struct session *session) {

@@ -216,7 +216,7 @@ COMMAND(history_purge) = {
     .since = "pulse 1.0",
     .group = "history",
     .complexity = "O(V) with V the key's versions",
-    .flags = CMD_WRITE | CMD_ADMIN,
+    .flags = CMD_WRITE | CMD_ADMIN | CMD_NO_UNDO,
     .keys = KEY_RW | KEY_DELETE,
     .acl = ACL_KEYSPACE,
     .run = history_purge,
@@ -269,7 +269,7 @@ COMMAND(unflush) = {
     .group = "history",
     .complexity = "O(K) with K the keys written since, and those with an expiry",
     .event = "unflush",
-    .flags = CMD_WRITE | CMD_DENYOOM | CMD_ALL_SHARDS,
+    .flags = CMD_WRITE | CMD_DENYOOM | CMD_ALL_SHARDS | CMD_NO_UNDO,
     .acl = ACL_KEYSPACE | ACL_DANGEROUS,
     .run = unflush,
 };

@@ -106,8 +106,14 @@ static void put_status(struct reply *reply, struct bytes text) {
     put_line(reply, '+', text);
 }
 
+static COLD void note_error(struct error_note *note, struct bytes text) {
+    note->len = text.len < ERROR_NOTE_MAX ? text.len : ERROR_NOTE_MAX;
+    memcpy(note->text, text.data, note->len);
+}
+
 static void put_error(struct reply *reply, struct bytes text) {
     reply->errors++;
+    if (UNLIKELY(reply->note != NULL)) note_error(reply->note, text);
     put_line(reply, '-', text);
 }
 

@@ -36,10 +36,17 @@ struct reply_writer {
     void (*push)(struct reply *reply, size_t count);
 };
 
+enum { ERROR_NOTE_MAX = 256 };
+struct error_note { /* the first of its bytes, as it was given */
+    size_t len;
+    char text[ERROR_NOTE_MAX];
+};
+
 struct reply {
     const struct reply_writer *writer;
     struct out *out;
-    uint64_t errors; /* error replies written so far, for the one who counts them */
+    uint64_t errors;         /* error replies written so far, for the one who counts them */
+    struct error_note *note; /* where the next errors are noted as well; NULL: nowhere */
 };
 
 extern const struct reply_writer resp2_writer, resp3_writer;
