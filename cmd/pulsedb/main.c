@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/block.h"
 #include "command/pulse.h"
 #include "log/persist.h"
 #include "notify.h"
@@ -200,7 +201,11 @@ static enum status make_store(struct program *program, struct problem *why) {
         .databases = (unsigned)setting_int(settings, databases),
         .workers_max = server_threads(settings) + EXTRA_WORKERS,
         .janitor_thread = true,
+        .sinks = program->sinks,
+        .sinks_count = COUNT_OF(program->sinks),
     };
+    pulse->waiters = waiters_new(pulse);
+    program->sinks[0] = waiters_sink(pulse->waiters);
     pulse->store = store_new(&options);
     store_on_pin_dropped(pulse->store, pin_dropped, pulse->log);
     return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
@@ -335,6 +340,7 @@ static void end(struct program *program) {
     if (program->pidfile) unlink(program->pidfile);
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
+    pulse->waiters = waiters_free(pulse->waiters);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);

@@ -85,15 +85,6 @@ static enum outcome role(struct call *call) {
     return DONE;
 }
 
-static enum outcome wait_run(struct call *call) {
-    int64_t replicas, timeout;
-    if (!arg_int(call, 1, &replicas)) return FAILED;
-    if (!int_parse(call->args[2], &timeout))
-        return fail(call, "ERR timeout is not an integer or out of range");
-    if (timeout < 0) return fail(call, "ERR timeout is negative");
-    return reply_int(call, 0); /* so many replicas have it */
-}
-
 static enum outcome module_list(struct call *call) {
     call->reply->writer->array(call->reply, 0);
     return DONE;
@@ -193,18 +184,6 @@ COMMAND(role) = {
     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST,
     .acl = ACL_ADMIN | ACL_DANGEROUS,
     .run = role,
-};
-
-COMMAND(wait) = {
-    .synopsis = "WAIT numreplicas:int timeout:int",
-    .summary = "Counts the replicas that have all writes so far: none.",
-    .since = "3.0.0",
-    .group = "generic",
-    .complexity = "O(1)",
-    .flags = CMD_NOSCRIPT,
-    .acl = ACL_CONNECTION,
-    .tips = "request_policy:all_shards response_policy:agg_min",
-    .run = wait_run,
 };
 
 COMMAND(module) = {

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "command/block.h"
 #include "command/dispatch.h"
 
 enum { WORDS_MAX = BATCH_MAX * 16, WORDS_LEAST = 64 };
@@ -105,6 +106,18 @@ static bool paused(const struct batch *batch, const struct gathered *slot) {
                           bytes_equal(slot->info->name, BYTES("exec")));
 }
 
+/* A command that waited. */
+static enum outcome run_again(struct call *call) {
+    struct session *session = call->session;
+    enum outcome outcome;
+    if (block_is_refused(session))
+        outcome = fail(call, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    else
+        outcome = dispatch(call);
+    if (outcome != BLOCKED) block_end(session, outcome != FAILED);
+    return outcome;
+}
+
 static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct session *session = slot->session;
     struct reply *reply = slot->reply;
@@ -142,7 +155,11 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
 
     struct out_mark mark = out_mark(reply->out);
     uint64_t errors = reply->errors;
-    enum outcome outcome = dispatch(&call);
+    enum outcome outcome = UNLIKELY(session->blocked != NULL) ? run_again(&call) : dispatch(&call);
+    if (UNLIKELY(outcome == BLOCKED)) {
+        arena_clear(&batch->arena);
+        return BATCH_BLOCKED;
+    }
     if (UNLIKELY(outcome == FAILED || reply->errors != errors))
         counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
     uint64_t seen = worker_take_seen(batch->worker);

@@ -18,6 +18,7 @@ struct batch *batch_free(struct batch *batch); /* always NULL */
 
 enum batch_result {
     BATCH_DONE,    /* answered */
+    BATCH_BLOCKED, /* not answered: bring it again when the session's carrier is told to resume */
     BATCH_CLOSE,   /* answered: send what waits, then close */
     BATCH_SKIPPED, /* not run: its output has grown too large, or it is closing or paused */
 };

@@ -21,6 +21,7 @@ enum outcome {
     DONE,    /* answered: commit */
     FAILED,  /* answered with an error: roll back */
     CLOSING, /* answered (or not: QUIT after POST): commit, send, close the connection */
+    BLOCKED, /* nothing is answered yet: the same words are run again when its turn comes (block.h) */
 };
 
 struct call {

@@ -14,6 +14,7 @@ struct log;
 struct mailbox;
 struct persist;
 struct store;
+struct waiters;
 
 enum pulse_gate {
     PULSE_LOADING = 1 << 0,  /* only commands with CMD_LOADING run */
@@ -36,7 +37,8 @@ struct pulse {
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
-    char run_id[41]; /* 40 hex digits and NUL */
+    struct waiters *waiters; /* NULL: no command waits (tests) */
+    char run_id[41];         /* 40 hex digits and NUL */
     int64_t started_ms;
     const char *executable;       /* argv[0], resolved; for INFO */
     const char *config_file;      /* absolute, or NULL */

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/env.h"
 #include "base/mem.h"
+#include "command/block.h"
 #include "command/multi.h"
 #include "command/pulse.h"
 
@@ -96,6 +97,7 @@ void session_deinit(struct session *session, struct pulse *pulse) {
     pthread_mutex_lock(&pulse->sessions->lock);
     unlink_session(pulse->sessions, session);
     pthread_mutex_unlock(&pulse->sessions->lock);
+    block_end(session, false);
     session->multi = multi_free(session->multi);
     text_free(&session->name);
     text_free(&session->library);

@@ -16,6 +16,7 @@
 #include "command/call.h"
 #include "command/post.h"
 
+struct blocked;
 struct multi; /* queued commands and watched keys: multi.c */
 struct pulse;
 struct session;
@@ -41,6 +42,8 @@ struct carrier {
     struct reply *(*open)(struct session *session);
     /* It is written. It leaves when what has the stamp `gate` is as safe as an answer has to be. */
     void (*done)(struct session *session, uint64_t gate);
+    /* It is blocked, and its command is to run again. */
+    void (*resume)(struct session *session);
 };
 
 struct session {
@@ -51,6 +54,7 @@ struct session {
     uint8_t reply_mode;              /* enum session_reply_mode */
     uint64_t at;                     /* AT instant: the connection lives in the past, ns; else 0 */
     struct multi *multi;             /* NULL until MULTI or WATCH */
+    struct blocked *blocked;         /* while its command waits: block.h */
     const struct command_info *last; /* the last command found, a cache for the next */
     struct bytes last_name;          /* how it was spelled; data points to last_text */
     char last_text[16];

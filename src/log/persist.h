@@ -99,6 +99,10 @@ enum persist_state persist_state(const struct persist *persist);
 const char *persist_refusal(const struct persist *persist);
 /* Replies that show nothing younger may leave. Any thread. */
 uint64_t persist_acked(const struct persist *persist);
+/* What was changed up to here is on the disk. Any thread. */
+uint64_t persist_durable(const struct persist *persist);
+/* Asks for a sync that no setting asks for (WAITAOF under appendfsync no); `moved` tells. Any thread. */
+void persist_want_sync(struct persist *persist);
 /* Whether reads have to wait for what they show as well (`always`). Any thread. */
 bool persist_gates_reads(const struct persist *persist);
 /* What was changed up to `stamp` is to be made as safe as the settings ask: at once (everysec, no: it is written

@@ -40,6 +40,7 @@ struct persist {
 
     _Atomic int state, fsync;
     _Atomic uint64_t written_cut, synced_cut, acked_cut, wanted;
+    _Atomic bool sync_wanted;       /* persist_want_sync */
     _Atomic uint64_t sync_began_ns; /* monotonic; 0: none is under way */
     _Atomic bool slow;         /* the last sync took so long that the next may break the second */
     _Atomic int error;         /* errno of what made the state REFUSING or BROKEN */

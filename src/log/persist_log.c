@@ -57,6 +57,10 @@ uint64_t persist_acked(const struct persist *persist) {
     return load(&persist->acked_cut);
 }
 
+uint64_t persist_durable(const struct persist *persist) {
+    return load(&persist->synced_cut);
+}
+
 bool persist_gates_reads(const struct persist *persist) {
     return mode(persist) == PERSIST_ALWAYS && persist_state(persist) != PERSIST_OFF;
 }
@@ -144,6 +148,12 @@ static void wake(struct persist *persist) {
     pthread_mutex_lock(&persist->lock);
     if (persist->log_asleep) pthread_cond_signal(&persist->bell);
     pthread_mutex_unlock(&persist->lock);
+}
+
+void persist_want_sync(struct persist *persist) {
+    if (mode(persist) != PERSIST_NO) return; /* it comes by itself */
+    atomic_store_explicit(&persist->sync_wanted, true, memory_order_release);
+    wake(persist);
 }
 
 void persist_flush(struct persist *persist, uint64_t stamp) {
@@ -252,6 +262,10 @@ static void round_logging(struct persist *persist, uint64_t now) {
         if (is_wanted(persist) || now >= persist->next_sync_ns) write_and_sync(persist, now);
         return;
     case PERSIST_NO:
+        if (atomic_exchange_explicit(&persist->sync_wanted, false, memory_order_acq_rel)) {
+            write_and_sync(persist, now);
+            return;
+        }
         if (now < persist->next_sync_ns && !is_wanted(persist)) return;
         persist->next_sync_ns = now + WINDOW_NS;
         if (write_all(persist)) persist_ack(persist);

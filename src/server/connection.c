@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "command/block.h"
 #include "server/inside.h"
 
 static_assert(EAGAIN == EWOULDBLOCK, "one question is enough");
@@ -91,6 +92,7 @@ void connection_new(struct loop *loop, int fd) {
 static void leave_place(struct connection *c) {
     if (c->place == PLACE_BACKLOG) TAILQ_REMOVE(&c->loop->backlog, c, place_link);
     if (c->place == PLACE_PAUSED) TAILQ_REMOVE(&c->loop->paused, c, place_link);
+    if (c->place == PLACE_BLOCKED) loop_unblock(c);
     if (c->place == PLACE_WAITING) TAILQ_REMOVE(&c->loop->waiting, c, place_link);
     c->place = PLACE_NONE;
     if (c->pushed) TAILQ_REMOVE(&c->loop->pushed, c, pushed_link);
@@ -104,6 +106,7 @@ void connection_close(struct connection *c) {
     if (c->state == CONNECTION_CLOSING)
         (void)!recv(c->fd, NULL, DRAIN_MAX, MSG_DONTWAIT | MSG_TRUNC);
     leave_place(c);
+    block_end(&c->session, false);
     if (c->watched & EPOLLOUT) loop->unsent--;
     close(c->fd);
     c->state = CONNECTION_CLOSED;
@@ -242,11 +245,13 @@ bool connection_settle(struct connection *c, size_t limit) {
 }
 
 void connection_watch(struct connection *c) {
-    bool waits = c->place == PLACE_WAITING;
+    bool waits = c->place == PLACE_WAITING, blocked = c->place == PLACE_BLOCKED;
     bool reads = c->state == CONNECTION_OPEN && !c->held && c->place != PLACE_PAUSED && !waits &&
-                 !c->loop->stopping;
+                 !blocked && !c->loop->stopping;
     bool writes = !waits && out_pending(&c->out);
-    uint32_t wanted = (reads ? (uint32_t)EPOLLIN : 0) | (writes ? (uint32_t)EPOLLOUT : 0);
+    uint32_t wanted =
+        (reads ? (uint32_t)EPOLLIN : 0) | (writes ? (uint32_t)EPOLLOUT : 0) |
+        (blocked ? (uint32_t)EPOLLRDHUP : 0); /* nothing is read, but its end is seen */
     if (LIKELY(wanted == c->watched)) return;
     if ((wanted ^ c->watched) & EPOLLOUT) c->loop->unsent += wanted & EPOLLOUT ? 1 : -1u;
     c->watched = wanted;

@@ -33,6 +33,7 @@ enum connection_place { /* which list `place_link` is in */
                         PLACE_NONE,
                         PLACE_BACKLOG, /* has commands that nothing keeps from running */
                         PLACE_PAUSED,  /* CLIENT PAUSE */
+                        PLACE_BLOCKED, /* its command waits: block.h */
                         PLACE_WAITING, /* its replies show what is not yet durable */
 };
 
@@ -53,6 +54,7 @@ struct connection {
     struct reply reply;
     struct resp_parser parser;
     struct buffer in;
+    size_t deadline_at;                 /* its place in loop->deadlines, or 0 */
     int64_t closing_since_ms;           /* of CONNECTION_CLOSING */
     int64_t output_since_ms;            /* since when more than the soft limit waits; 0: does not */
     TAILQ_ENTRY(connection) link;       /* loop->connections, or loop->dead */

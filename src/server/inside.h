@@ -17,6 +17,7 @@
 #include "command/batch.h"
 #include "command/pulse.h"
 #include "server/connection.h"
+#include "server/deadlines.h"
 #include "server/listen.h"
 #include "store/store.h"
 
@@ -52,12 +53,15 @@ struct loop {
     pthread_t thread;
     _Atomic uint32_t load; /* connections it has or will get; any */
 
-    struct connection_list connections, backlog, paused, waiting, pushed, dead;
-    uint64_t acked; /* replies that show nothing younger may leave (persist_acked) */
+    struct connection_list connections, backlog, paused, blocked, waiting, pushed, dead;
+    struct deadlines deadlines; /* of those in `blocked` that have one */
+    size_t durable_count;       /* of those in `blocked` that wait for the log */
+    uint64_t acked;             /* replies that show nothing younger may leave (persist_acked) */
     uint64_t owed,
         owed_ns; /* `always`: the newest stamp that the log was not yet asked for; since when */
-    _Atomic bool waits; /* somebody is in `waiting`: to be rung when that moves */
-    uint32_t unsent;    /* connections that wait for EPOLLOUT */
+    _Atomic bool
+        waits; /* somebody is in `waiting`, or waits for the log: to be rung when that moves */
+    uint32_t unsent; /* connections that wait for EPOLLOUT */
     bool more_chores, stopping, listening;
     int64_t event_ms;         /* the last turn that had anything to do */
     uint64_t chores_again_ns; /* with more_chores: not before */
@@ -111,7 +115,8 @@ struct loop *loop_new(struct server *server, unsigned index); /* NULL: errno say
 struct loop *loop_free(struct loop *loop);                    /* always NULL; must have ended */
 void *loop_run(void *loop);                                   /* a thread */
 
-extern const struct carrier connection_carrier; /* loop.c */
+extern const struct carrier connection_carrier;   /* loop.c */
+void loop_unblock(struct connection *connection); /* out of `blocked` and what belongs to it */
 /* Accepts what waits at a listener, here or for a loop with fewer connections. */
 void loop_accept(struct loop *loop, struct listener *listener);
 void loop_take_inbox(struct loop *loop); /* sockets that others have accepted for this loop */

@@ -10,12 +10,14 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/block.h"
 #include "log/persist.h"
 #include "server/inside.h"
 
 enum {
     CHORES_BUDGET_NS = 100 * 1000,
     CHORES_PAUSE_NS = CHORES_BUDGET_NS,
+    NS_PER_MS = 1000 * 1000,
     OWED_NS_MAX = 500 * 1000, /* so long a change waits for others to share its sync */
     SECOND_MS = 1000,
     LINGER_MS = 10 * 1000,   /* for a closing connection to take what waits */
@@ -200,6 +202,68 @@ static void put_in(struct connection_list *list, struct connection *c,
     TAILQ_INSERT_TAIL(list, c, place_link);
 }
 
+/* ---- commands that wait ---- */
+
+static void put_in_blocked(struct loop *loop, struct connection *c) {
+    if (c->place != PLACE_NONE) return;
+    put_in(&loop->blocked, c, PLACE_BLOCKED);
+    uint64_t at_ns = block_deadline_ns(&c->session);
+    if (at_ns != UINT64_MAX) deadlines_add(&loop->deadlines, c, at_ns);
+    if (!block_durable(&c->session)) return;
+    loop->durable_count++;
+    atomic_store_explicit(&loop->waits, true, memory_order_seq_cst);
+}
+
+void loop_unblock(struct connection *c) {
+    struct loop *loop = c->loop;
+    TAILQ_REMOVE(&loop->blocked, c, place_link);
+    c->place = PLACE_NONE;
+    deadlines_remove(&loop->deadlines, c);
+    if (block_durable(&c->session)) loop->durable_count--;
+}
+
+/* Its command runs again: from the backlog, where its words are parsed anew. */
+static void resume(struct connection *c) {
+    if (c->state != CONNECTION_OPEN || !c->session.blocked) return;
+    session_flag_set(&c->session, SESSION_BLOCKED, false);
+    if (c->place != PLACE_BLOCKED) return; /* it will be put there, or is there */
+    loop_unblock(c);
+    put_in(&c->loop->backlog, c, PLACE_BACKLOG);
+}
+
+static void end_blocking(struct connection *c, enum wait_end end) {
+    if (!c->session.blocked) return;
+    block_ended(&c->session, end);
+    resume(c);
+}
+
+/* CLIENT UNBLOCK. */
+static void look_whether_unblocked(struct connection *c) {
+    uint32_t how = atomic_exchange_explicit(&c->session.unblock, 0, memory_order_acq_rel);
+    if (how) end_blocking(c, how == 1 ? WAIT_OVER : WAIT_REFUSED);
+}
+
+static uint64_t monotonic_ns(struct loop *loop) {
+    return env_monotonic_ns(loop->pulse->env);
+}
+
+static void end_overdue(struct loop *loop) {
+    uint64_t now = monotonic_ns(loop);
+    while (deadlines_first_ns(&loop->deadlines) <= now)
+        end_blocking(loop->deadlines.heap[0].connection, WAIT_OVER);
+}
+
+/* Those whose changes have reached the disk. */
+static void end_durable(struct loop *loop) {
+    uint64_t durable = persist_durable(loop->pulse->persist);
+    struct connection *c = TAILQ_FIRST(&loop->blocked), *next;
+    for (; c; c = next) {
+        next = TAILQ_NEXT(c, place_link);
+        uint64_t wanted = block_durable(&c->session);
+        if (wanted && wanted <= durable) resume(c);
+    }
+}
+
 static void show(_Atomic uint64_t *where, size_t n) {
     atomic_store_explicit(where, n, memory_order_relaxed);
 }
@@ -240,6 +304,8 @@ static void answer(struct loop *loop, struct connection *c) {
     if (UNLIKELY(c->skipped && c->state == CONNECTION_OPEN)) {
         if (session_has(&c->session, SESSION_PAUSED))
             put_in(&loop->paused, c, PLACE_PAUSED);
+        else if (session_has(&c->session, SESSION_BLOCKED))
+            put_in_blocked(loop, c);
         else if (!c->held)
             put_in(&loop->backlog, c, PLACE_BACKLOG);
     }
@@ -284,7 +350,7 @@ static void end_waiting(struct loop *loop) {
         c->place = PLACE_NONE;
         answer(loop, c);
     }
-    if (TAILQ_EMPTY(&loop->waiting))
+    if (TAILQ_EMPTY(&loop->waiting) && loop->durable_count == 0)
         atomic_store_explicit(&loop->waits, false, memory_order_relaxed);
 }
 
@@ -310,7 +376,11 @@ static void push_done(struct session *session, uint64_t gate) {
     TAILQ_INSERT_TAIL(&c->loop->pushed, c, pushed_link);
 }
 
-const struct carrier connection_carrier = { push_open, push_done };
+static void push_resume(struct session *session) {
+    resume(connection_of(session));
+}
+
+const struct carrier connection_carrier = { push_open, push_done, push_resume };
 
 /* Sends what posts have brought, as far as it may leave. Who is in a line of commands that wait sends it then. */
 static void send_pushed(struct loop *loop) {
@@ -332,8 +402,8 @@ static void log_round(struct loop *loop) {
     uint64_t gate = 0;
     for (size_t i = 0; i < loop->round_count; i++)
         if (loop->round[i]->session.gate > gate) gate = loop->round[i]->session.gate;
-    TAILQ_FOREACH(c, &loop->pushed, pushed_link)
-    if (c->session.gate > gate) gate = c->session.gate;
+    TAILQ_FOREACH (c, &loop->pushed, pushed_link)
+        if (c->session.gate > gate) gate = c->session.gate;
     if (gate <= loop->acked) return;
     if (persist_gates_reads(persist)) { /* with those that are ready by now, in one sync: see pay */
         if (!loop->owed) loop->owed_ns = worker_now_ns(loop->worker);
@@ -405,9 +475,9 @@ static void on_connection(struct loop *loop, struct connection *c, uint32_t even
         return;
     }
     if (UNLIKELY(events & EPOLLOUT)) on_writable(loop, c);
-    if (!(events & (EPOLLIN | EPOLLHUP)) || c->state == CONNECTION_CLOSED) return;
+    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)) || c->state == CONNECTION_CLOSED) return;
     if (UNLIKELY(!(c->watched & EPOLLIN))) {
-        if (events & EPOLLHUP)
+        if (events & EPOLLHUP || (events & EPOLLRDHUP && c->place == PLACE_BLOCKED))
             connection_close(c); /* both ways are shut; it would ring on and on */
         return;
     }
@@ -427,7 +497,10 @@ static void on_bell(struct loop *loop) {
     struct connection *c = TAILQ_FIRST(&loop->connections), *next;
     for (; c; c = next) {
         next = TAILQ_NEXT(c, link);
-        if (atomic_load_explicit(&c->session.kill, memory_order_acquire)) connection_close(c);
+        if (atomic_load_explicit(&c->session.kill, memory_order_acquire))
+            connection_close(c);
+        else
+            look_whether_unblocked(c);
     }
 }
 
@@ -512,7 +585,7 @@ static bool is_overdue(struct loop *loop, struct connection *c, int64_t now, boo
     int64_t timeout_ms = setting_int(loop->pulse->settings, timeout) * SECOND_MS;
     int64_t active = atomic_load_explicit(&c->session.active_ms, memory_order_relaxed);
     return timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED &&
-           c->place != PLACE_WAITING;
+           c->place != PLACE_WAITING && c->place != PLACE_BLOCKED;
 }
 
 static uint64_t rate(struct loop *loop, enum counter counter, uint64_t *last, int64_t elapsed_ms) {
@@ -591,6 +664,13 @@ static int pay(struct loop *loop) {
     return count;
 }
 
+/* No longer than until the first deadline. */
+static int until_first(struct loop *loop, int wait_ms) {
+    uint64_t now = monotonic_ns(loop), first = deadlines_first_ns(&loop->deadlines);
+    uint64_t rest_ms = first > now ? (first - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+    return rest_ms < (uint64_t)wait_ms ? (int)rest_ms : wait_ms;
+}
+
 /* Chores that have more to do take half of the time at most; in between, clients. */
 static int wait_for_events(struct loop *loop) {
     if (UNLIKELY(loop->owed != 0)) {
@@ -607,11 +687,14 @@ static int wait_for_events(struct loop *loop) {
     }
     bool quiet = worker_now_ms(loop->worker) - loop->event_ms > SECOND_MS;
     int wait_ms = !TAILQ_EMPTY(&loop->backlog) ? 0 : quiet ? QUIET_TURN_MS : TURN_MS;
+    if (UNLIKELY(loop->deadlines.count != 0)) wait_ms = until_first(loop, wait_ms);
     return epoll_wait(loop->epoll, loop->events, EVENTS_MAX, wait_ms);
 }
 
 static void turn(struct loop *loop) {
     int count = wait_for_events(loop);
+    if (UNLIKELY(loop->deadlines.count != 0)) end_overdue(loop);
+    if (UNLIKELY(loop->durable_count != 0)) end_durable(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->paused))) end_pause(loop);
     if (UNLIKELY(!TAILQ_EMPTY(&loop->backlog))) take_backlog(loop);
     int at = 0;
@@ -645,7 +728,7 @@ static int64_t stop_time_ms(struct loop *loop) {
 }
 
 static int64_t monotonic_ms(struct loop *loop) {
-    return (int64_t)(env_monotonic_ns(loop->pulse->env) / 1000000);
+    return (int64_t)(monotonic_ns(loop) / NS_PER_MS);
 }
 
 /* Nobody comes in, nothing more is read. */
@@ -702,6 +785,7 @@ struct loop *loop_new(struct server *server, unsigned index) {
     TAILQ_INIT(&loop->connections);
     TAILQ_INIT(&loop->backlog);
     TAILQ_INIT(&loop->paused);
+    TAILQ_INIT(&loop->blocked);
     TAILQ_INIT(&loop->waiting);
     TAILQ_INIT(&loop->pushed);
     mailbox_init(&loop->mailbox, index);
@@ -736,6 +820,7 @@ struct loop *loop_free(struct loop *loop) {
     mailbox_deinit(&loop->mailbox);
     close_if_open(loop->epoll);
     close_if_open(loop->spare);
+    deadlines_deinit(&loop->deadlines);
     mem_free(loop->area, AREA_SIZE);
     pthread_mutex_destroy(&loop->inbox_lock);
     mem_free(loop, sizeof *loop);
