@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const LIMIT_MS = 20000;
+const NO_CALL = Symbol('the library has no call for it');
 
 const wordOf = (text) => Buffer.from(text === "''" ? '' : Buffer.from(text).toString('latin1').replace(/\\x(..)/g,
   (_, hexed) => String.fromCharCode(parseInt(hexed, 16))), 'latin1');
@@ -84,7 +85,8 @@ class Scenario {
       }
       if (verb === 'fails') return await connection.command(...words).then(() => false, () => true);
       if (typeof connection[verb] !== 'function') return undefined;
-      return show(await connection[verb](...words));
+      const shown = await connection[verb](...words);
+      return shown === NO_CALL ? undefined : show(shown);
     } catch (error) {
       return show(error);
     }
@@ -120,4 +122,4 @@ async function main(connect) {
   process.exit(0);
 }
 
-module.exports = { Inbox, main, show };
+module.exports = { Inbox, NO_CALL, main, show };
