@@ -12,7 +12,7 @@ async function connect(port, protocol, login) {
   const inbox = new Inbox();
   const client = await GlideClient.createClient({ addresses: [{ host: '127.0.0.1', port }], requestTimeout: TIMEOUT_MS, defaultDecoder: Decoder.Bytes,
     protocol: protocol === 3 ? ProtocolVersion.RESP3 : ProtocolVersion.RESP2, credentials: login && { username: login.username, password: login.password },
-    connectionBackoff: { numberOfRetries: 0, factor: 1, exponentBase: 1 },
+    connectionBackoff: { numberOfRetries: 1, factor: 100, exponentBase: 2 },
     ...(protocol === 3 && { pubsubSubscriptions: { channelsAndPatterns: {}, callback: ({ message, channel, pattern }) => inbox.put(message, channel, pattern) } }) });
   let batch;
   const subscriber = (call) => (...names) => (protocol === 3 ? call(names) : NO_CALL);
