@@ -23,7 +23,9 @@ LIMIT_SECONDS = 120
 NPM = {"ioredis": "ioredis", "node_redis": "redis", "valkey_glide": "@valkey/valkey-glide"}
 PROTOCOLS = {"redis_py": [2], "ioredis": [2, 3], "node_redis": [2, 3], "valkey_glide": [2, 3], "redis_rb": [2], "phpredis": [2],
              "hiredis": [2, 3]}
-GROUPS = {"transactions": ["MULTI"], "pubsub": ["SUBSCRIBE", "c"], "tracking": ["CLIENT", "TRACKING", "OFF"], "acl": ["ACL", "WHOAMI"]}
+# A group of scenarios -> the commands that the server must know for it.
+GROUPS = {"transactions": ["MULTI"], "pubsub": ["SUBSCRIBE c", "PUBLISH c x"], "tracking": ["CLIENT TRACKING OFF", "SUBSCRIBE c"], "acl": ["ACL WHOAMI"],
+          "types": ["SUBSCRIBE c", "CLIENT TRACKING OFF", "LPUSH", "HSET", "SADD", "ZADD"]}
 RUNS = [(library, protocol) for library, protocols in PROTOCOLS.items() for protocol in protocols]
 
 
@@ -57,8 +59,10 @@ def missing(library):
 @pytest.fixture(scope="module")
 def servers():
     """PulseDB and Redis for these tests alone: they end each other's connections and make users."""
-    with start_pulsedb() as ours, Server("redis") as theirs:
+    ours = start_pulsedb()
+    with Server("redis") as theirs:
         yield ours, theirs
+    ours.close()
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +80,10 @@ def without_ids(step, shown):
     if step.endswith("CLIENT TRACKINGINFO"):
         return json.loads(re.sub(r'("redirect"[^\d-]*)[1-9]\d*', r"\1 7", json.dumps(shown)))
     if step.endswith("ACL LOG") or step.endswith("ACL LOG 1"):
-        return [sorted(map(str, facts)) for facts in map(log_facts, shown)] if isinstance(shown, list) else shown
+        # GLIDE tries again in the background to be the user that it was in an earlier scenario.
+        return [facts for facts in map(log_facts, shown) if facts["username"] != "nobody"] if isinstance(shown, list) else shown
     if re.search(r" PUBSUB (SHARD)?CHANNELS", step) and isinstance(shown, list):
-        return sorted(shown, key=str)
+        return sorted(re.sub(r"(driver:control)\d+", r"\1", str(channel)) for channel in shown)
     return shown
 
 
@@ -95,7 +100,7 @@ def log_facts(entry):
         pairs = entry
     else:
         pairs = zip(entry[::2], entry[1::2])
-    return [(name, value) for name, value in pairs if name in LOG_FIELDS]
+    return {name: value for name, value in pairs if name in LOG_FIELDS}
 
 
 # What Redis 7.2 says otherwise than 7.0, which is what Debian has: (7.2's words, 7.0's words).
@@ -108,7 +113,7 @@ SAID_ANEW = [(r"\b[Uu]ser \w+ has no permissions to run", "this user has no perm
 
 
 def normalised(step, shown):
-    text = json.dumps(without_ids(step, shown), ensure_ascii=False)
+    text = re.sub(r"127\.0\.0\.1:\d+", "the address", json.dumps(without_ids(step, shown), ensure_ascii=False))
     for new, old in SAID_ANEW:
         text = re.sub(new, old, text)
     if re.search(r" ACL (GETUSER|LIST)", step):  # 7.2 shows rules in the order in which they were given, 7.0 in its own
@@ -127,7 +132,7 @@ def transcript(command, port, protocol, group):
 def unknown(server, probe):
     """Whether the server has no such command."""
     with server.conn() as conn:
-        reply = conn.try_call(*probe)
+        reply = conn.try_call(*probe.split())
     return isinstance(reply, ReplyError) and re.match("ERR unknown (sub)?command", str(reply)) is not None
 
 
@@ -145,8 +150,9 @@ def test_a_library_shows_the_same_as_with_redis(servers, request, library, proto
     if missing(library):
         pytest.skip(f"{library}: {missing(library)}")
     ours, theirs = servers
-    if unknown(ours, GROUPS[group]):
-        pytest.skip(f"{group}: the server under test does not know {' '.join(GROUPS[group])} yet")
+    not_yet = [probe for probe in GROUPS[group] if unknown(ours, probe)]
+    if not_yet:
+        pytest.skip(f"{group}: the server under test does not know {', '.join(not_yet)} yet")
     command = {"redis_py": ["/usr/bin/python3", "redis_py.py"], "redis_rb": ["ruby", "redis_rb.rb"], "phpredis": ["php", "phpredis.php"]}.get(
         library, [shutil.which("node"), f"{library}.js"])
     if library == "hiredis":
