@@ -22,7 +22,7 @@ LIMIT_SECONDS = 120
 # Library -> (the program, its protocols, how to see that the library is there).
 NPM = {"ioredis": "ioredis", "node_redis": "redis", "valkey_glide": "@valkey/valkey-glide"}
 PROTOCOLS = {"redis_py": [2], "ioredis": [2, 3], "node_redis": [2, 3], "valkey_glide": [2, 3], "redis_rb": [2], "phpredis": [2],
-             "hiredis": [2, 3]}
+             "hiredis": [2]}
 # A group of scenarios -> the commands that the server must know for it.
 GROUPS = {"transactions": ["MULTI"], "pubsub": ["SUBSCRIBE c", "PUBLISH c x"], "tracking": ["CLIENT TRACKING OFF", "SUBSCRIBE c"], "acl": ["ACL WHOAMI"],
           "types": ["SUBSCRIBE c", "CLIENT TRACKING OFF", "LPUSH", "HSET", "SADD", "ZADD"]}
