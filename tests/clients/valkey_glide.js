@@ -15,7 +15,8 @@ async function connect(port, protocol, login) {
     connectionBackoff: { numberOfRetries: 1, factor: 100, exponentBase: 2 },
     ...(protocol === 3 && { pubsubSubscriptions: { channelsAndPatterns: {}, callback: ({ message, channel, pattern }) => inbox.put(message, channel, pattern) } }) });
   let batch;
-  const subscriber = (call) => (...names) => (protocol === 3 ? call(names) : NO_CALL);
+  // Of a subscription that a user is refused it says nothing: it tries again until its time is over.
+  const subscriber = (call) => (...names) => (protocol === 3 && !login ? call(names) : NO_CALL);
   return {
     end: () => client.close(),
     command: (...words) => client.customCommand(words),
