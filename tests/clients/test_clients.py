@@ -80,8 +80,7 @@ def without_ids(step, shown):
     if step.endswith("CLIENT TRACKINGINFO"):
         return json.loads(re.sub(r'("redirect"[^\d-]*)[1-9]\d*', r"\1 7", json.dumps(shown)))
     if step.endswith("ACL LOG") or step.endswith("ACL LOG 1"):
-        # GLIDE tries again in the background to be the user that it was in an earlier scenario.
-        return [facts for facts in map(log_facts, shown) if facts["username"] != "nobody"] if isinstance(shown, list) else shown
+        return list(map(log_facts, shown)) if isinstance(shown, list) else shown
     if re.search(r" PUBSUB (SHARD)?CHANNELS", step) and isinstance(shown, list):
         return sorted(re.sub(r"(driver:control)\d+", r"\1", str(channel)) for channel in shown)
     return shown
@@ -136,7 +135,9 @@ def transcript(command, port, protocol, group):
     done = subprocess.run([*command, str(port), str(protocol), group], cwd=HERE, stdout=subprocess.PIPE, timeout=LIMIT_SECONDS)
     assert done.returncode == 0, f"{command} ended with {done.returncode} after {done.stdout[-500:]!r}"
     lines = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
-    return [(f"{line['scenario']}: {line['step']}", normalised(line["step"], line["shown"])) for line in lines]
+    # GLIDE goes on in the background to be a user whom it was refused to be: its log says how often, which is chance.
+    return [(f"{line['scenario']}: {line['step']}", normalised(line["step"], line["shown"])) for line in lines
+            if not ("valkey_glide.js" in command and line["step"].startswith("admin ACL LOG"))]
 
 
 def unknown(server, probe):
