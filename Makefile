@@ -36,6 +36,7 @@ test:
 test-all: test
 	scripts/install-deps.sh all
 	npm ci --prefix tests/smoke_clients --no-audit --no-fund --silent
+	npm ci --prefix tests/clients --no-audit --no-fund --silent
 	scripts/run-sanitized.sh address
 	scripts/run-sanitized.sh thread
 	PULSEDB_LONG=1 scripts/run-pytest.sh

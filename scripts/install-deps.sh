@@ -6,7 +6,7 @@ set -euo pipefail
 RUN=(meson ninja-build gcc libc6-dev pkg-config libjemalloc-dev liblzf-dev)
 TEST=(libcmocka-dev python3-pytest python3-redis python3-pytest-xdist python3-pytest-timeout
       python3-hypothesis redis-server redis-tools)
-ALL=(clang clang-format clang-tidy valgrind nodejs npm)
+ALL=(clang clang-format clang-tidy valgrind nodejs npm php-cli php-redis ruby ruby-redis libhiredis-dev)
 
 case "${1:-run}" in
 run) wanted=("${RUN[@]}") ;;
@@ -22,9 +22,10 @@ esac
 # (libraries, and those that our tests call by their Debian path) are asked of dpkg.
 program_of() {
     case "$1" in
-    meson | gcc | pkg-config | clang | clang-format | clang-tidy | valgrind | npm) echo "$1" ;;
+    meson | gcc | pkg-config | clang | clang-format | clang-tidy | valgrind | npm | ruby) echo "$1" ;;
     ninja-build) echo ninja ;;
     nodejs) echo node ;;
+    php-cli) echo php ;;
     esac
 }
 
@@ -35,6 +36,7 @@ is_installed() {
     case "$1" in
     libjemalloc-dev) pkg-config --exists jemalloc 2>/dev/null && return 0 ;;
     libcmocka-dev) pkg-config --exists cmocka 2>/dev/null && return 0 ;;
+    libhiredis-dev) pkg-config --exists hiredis 2>/dev/null && return 0 ;;
     esac
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
