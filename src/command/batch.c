@@ -142,8 +142,14 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct out_mark mark = out_mark(reply->out);
     uint64_t errors = reply->errors;
     enum outcome outcome = dispatch(&call);
-    if (UNLIKELY(outcome == FAILED || reply->errors != errors))
-        counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
+    if (UNLIKELY(outcome != DONE || reply->errors != errors)) {
+        if (outcome == HELD) {
+            arena_clear(&batch->arena);
+            return BATCH_SKIPPED;
+        }
+        if (outcome == FAILED || reply->errors != errors)
+            counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
+    }
     uint64_t seen = worker_take_seen(batch->worker);
     if (UNLIKELY(seen > session->gate)) session->gate = seen;
     session->commands++;

@@ -21,6 +21,7 @@ enum outcome {
     DONE,    /* answered: commit */
     FAILED,  /* answered with an error: roll back */
     CLOSING, /* answered (or not: QUIT after POST): commit, send, close the connection */
+    HELD,    /* not answered: run again when the session's SESSION_PAUSED is taken away (AUTH) */
 };
 
 struct call {

@@ -133,6 +133,25 @@ static bool watches_hold(struct call *call, struct txn *txn) {
     return true;
 }
 
+/* Users may have changed since it was queued. */
+static enum outcome fail_changed(struct call *call, const struct acl_denied *why) {
+    return fail_format(
+        call,
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
+        "call. This command is no longer allowed for the following reason: %s",
+        why->reason == ACL_DENIED_COMMAND ? "no permission to execute the command or subcommand"
+        : why->reason == ACL_DENIED_KEY   ? "no permission to touch the specified keys"
+                                          : "no permission to access one of the channels used as "
+                                            "arguments to the command");
+}
+
+static enum outcome run_one(struct call *call, struct txn *txn) {
+    struct acl_denied why;
+    if (!dispatch_allows(call, ACL_IN_MULTI, &why)) return fail_changed(call, &why);
+    if (!command_arity_fits(call->info, call->args_count)) return fail_arity(call);
+    return dispatch_run(call, txn);
+}
+
 /* One queued command, in the transaction of all. */
 static void run_queued(struct call *call, struct txn *txn, const struct queued *queued) {
     struct call inner = *call;
@@ -150,9 +169,7 @@ static void run_queued(struct call *call, struct txn *txn, const struct queued *
     bool undo = queued->info->flags & CMD_UNDO;
     if (undo) txn->flags |= TXN_UNDO;
     struct savepoint before = txn_savepoint(txn);
-    enum outcome outcome = command_arity_fits(inner.info, inner.args_count)
-                               ? dispatch_run(&inner, txn)
-                               : fail_arity(&inner);
+    enum outcome outcome = run_one(&inner, txn);
     if (undo) {
         if (outcome == FAILED) txn_rollback_to(txn, before);
         txn_settle(txn);
