@@ -396,7 +396,7 @@ static bool read_digest(struct bytes text, unsigned char digest[ACL_DIGEST_SIZE]
         bool digit = c >= '0' && c <= '9';
         if (!digit && (c < 'a' || c > 'f')) return false;
         unsigned value = (unsigned)(digit ? c - '0' : c - 'a' + 10);
-        digest[i / 2] = (unsigned char)(i % 2 ? digest[i / 2] << 4 | value : value);
+        digest[i / 2] = (unsigned char)(i % 2 ? (unsigned)digest[i / 2] << 4 | value : value);
     }
     return true;
 }
