@@ -374,6 +374,7 @@ static enum status apply_parentheses(struct acl_rules *rules, struct bytes word,
         const char *space = memchr(start, ' ', word.len - 1 - at);
         struct bytes one = { start, space ? (size_t)(space - start) : word.len - 1 - at };
         at += one.len + 1;
+        if (bytes_ends_with(one, BYTES(")"))) return syntax(why); /* a file would end there */
         enum status status = one.len ? apply_to_selector(rules, selector, one, why) : OK;
         if (status != OK) return status;
     }
@@ -530,7 +531,7 @@ bool acl_rules_password(const struct acl_rules *rules, struct bytes password) {
 /* ---- in words ---- */
 
 static void put_word(struct buffer *out, struct bytes word) {
-    if (out->len && out->data[out->len - 1] != '(') buffer_put(out, BYTES(" "));
+    if (out->len) buffer_put(out, BYTES(" "));
     buffer_put(out, word);
 }
 
@@ -581,8 +582,12 @@ void acl_rules_describe(const struct acl_rules *rules, struct buffer *out) {
     }
     describe_selector(&rules->selectors[0], out);
     for (size_t i = 1; i < rules->selectors_count; i++) {
+        struct buffer inside; /* its first word has no space before it */
+        buffer_init(&inside, ACL_FILE_MAX);
+        describe_selector(&rules->selectors[i], &inside);
         put_word(out, BYTES("("));
-        describe_selector(&rules->selectors[i], out);
+        buffer_put(out, buffer_bytes(&inside));
         buffer_put(out, BYTES(")"));
+        buffer_deinit(&inside);
     }
 }

@@ -110,7 +110,7 @@ TEST(rules_come_back_as_they_were_said_without_what_is_void) {
 TEST(what_is_described_reads_as_the_same) {
     struct acl_rules *rules = start(), *again = acl_rules_new(commands, true);
     assert_int_equal(apply(rules,
-                           "on >p >q ~a* %R~b* %W~c &x* +@all -@dangerous +config|get "
+                           "on >p >q ~a* %R~b* %W~c( &x* +@all -@dangerous +config|get "
                            "(~d +get +select|3) (%RW~e &* +@read)",
                            NULL),
                      OK);
@@ -118,7 +118,7 @@ TEST(what_is_described_reads_as_the_same) {
         shown(rules),
         "on sanitize-payload #148de9c5a7a44d19e56cd9ae1a554bf67847afb0c58f6e12fa29ac7ddfca9940 "
         "#8e35c2cd3bf6641bdb0e2050b76932cbb2e6034a0ddacc1d9bea82a6ba57f7cf "
-        "~a* %R~b* %W~c resetchannels &x* +@all -@dangerous +config|get "
+        "~a* %R~b* %W~c( resetchannels &x* +@all -@dangerous +config|get "
         "(~d resetchannels -@all +get +select|3) (~e &* -@all +@read)");
     struct bytes words[64], wrong;
     size_t count = 0;
@@ -152,6 +152,7 @@ TEST(what_makes_no_sense_is_refused_in_redis_words) {
         { "(on)", "Syntax error" },
         { "(>p)", "Syntax error" },
         { "((~a))", "Syntax error" },
+        { "(~a))", "Syntax error" },
         { "+", "Unknown command or category name in ACL" },
         { "+|", "Unknown command or category name in ACL" },
         { "+nosuch", "Unknown command or category name in ACL" },
