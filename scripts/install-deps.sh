@@ -3,7 +3,7 @@
 # that CI does. Asks apt only for what is not there, and says nothing when nothing is missing.
 set -euo pipefail
 
-RUN=(meson ninja-build gcc libc6-dev pkg-config libjemalloc-dev liblzf-dev)
+RUN=(meson ninja-build gcc libc6-dev pkg-config libjemalloc-dev liblzf-dev libssl-dev)
 TEST=(libcmocka-dev python3-pytest python3-redis python3-pytest-xdist python3-pytest-timeout
       python3-hypothesis redis-server redis-tools)
 ALL=(clang clang-format clang-tidy valgrind nodejs npm php-cli php-redis ruby ruby-redis libhiredis-dev)
@@ -35,6 +35,7 @@ is_installed() {
     if [ -n "$program" ] && command -v "$program" >/dev/null; then return 0; fi
     case "$1" in
     libjemalloc-dev) pkg-config --exists jemalloc 2>/dev/null && return 0 ;;
+    libssl-dev) pkg-config --exists libcrypto 2>/dev/null && return 0 ;;
     libcmocka-dev) pkg-config --exists cmocka 2>/dev/null && return 0 ;;
     libhiredis-dev) pkg-config --exists hiredis 2>/dev/null && return 0 ;;
     esac

@@ -25,7 +25,10 @@ MEANING = {
     'unixsocket': 'Path of a Unix socket to listen at, too.',
     'unixsocketperm': 'Its mode, octal.',
     'protected-mode': 'Without a password, refuses every client that is not on this machine.',
-    'requirepass': 'The password that clients have to give. Empty: none.',
+    'requirepass': 'The password of the user `default`: what clients have to give. Empty: none. See [acl.md](acl.md).',
+    'aclfile': 'The file of users. Empty: they are lines of the configuration file. See [acl.md](acl.md).',
+    'acllog-max-len': 'Entries of `ACL LOG`, at most 65536.',
+    'acl-pubsub-default': 'Whether a new user has all channels or none.',
     'client-query-buffer-limit': 'Closes a client whose unfinished command is larger.',
     'client-output-buffer-limit': 'Class, hard limit, soft limit, seconds: closes a client that does not '
         'read its answers. Only the class `normal` is met yet.',

@@ -5,6 +5,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/acl.h"
 #include "command/batch.h"
 #include "log/aof.h"
 #include "log/rdb_export.h"
@@ -58,7 +59,7 @@ static enum status import_aof(struct program *program, struct worker *worker, co
     out_init(&import->out);
     import->reply = (struct reply){ .writer = &resp2_writer, .out = &import->out };
     session_init(&import->session, pulse, "import", "import", -1, NULL);
-    import->session.authenticated = true;
+    acl_trust(&import->session);
     /* What was alive when a command was given is alive for it now. */
     worker_stop_time(worker);
     session_flag_set(&import->session, SESSION_LOADER, true);

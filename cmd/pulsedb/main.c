@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/acl.h"
 #include "command/block.h"
 #include "command/pulse.h"
 #include "log/persist.h"
@@ -233,7 +234,7 @@ static void say_address(void *self, const char *name, bool local) {
 
 static void warn_of_openness(struct program *program) {
     struct pulse *pulse = &program->pulse;
-    bool password = text_of(program, SETTING_ID_requirepass)[0] != '\0';
+    bool password = !acl_is_open(pulse->acl);
     bool loopback = strcmp(text_of(program, SETTING_ID_bind), "127.0.0.1 -::1") == 0;
     if (!password && !loopback && !setting_int(pulse->settings, protected_mode))
         log_write(pulse->log, LOG_WARNING,
@@ -272,6 +273,8 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->acl = acl_new(pulse);
+    if (acl_start(pulse->acl, why) != OK) return why->status;
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     hear_changes(pulse);
     atomic_store(&pulse->gates, PULSE_LOADING);
@@ -341,6 +344,7 @@ static void end(struct program *program) {
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
     pulse->waiters = waiters_free(pulse->waiters);
+    pulse->acl = acl_free(pulse->acl);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);

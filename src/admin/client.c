@@ -2,6 +2,7 @@
  *
  * A session of another thread is never touched but for its atomics: who kills it sets `kill` and
  * rings its loop, which closes it. */
+#include "command/acl.h"
 #include "command/command.h"
 #include "command/pulse.h"
 
@@ -138,7 +139,8 @@ struct killing {
     struct call *call;
     uint64_t id; /* 0: any */
     struct bytes address, local_address;
-    bool has_address, has_local, none, skip_me;
+    struct bytes user;
+    bool has_address, has_local, has_user, none, skip_me;
     int64_t age_seconds; /* at least; 0: any */
     int64_t count;
     bool self;
@@ -153,6 +155,8 @@ static bool kill_one(void *self, struct session *session) {
         return true;
     if (killing->has_local &&
         !bytes_equal(killing->local_address, bytes_of(session->local_address)))
+        return true;
+    if (killing->has_user && !(session->user_id && bytes_equal(killing->user, session->user)))
         return true;
     if (killing->age_seconds && age_ms / 1000 < killing->age_seconds) return true;
     if (me && killing->skip_me) return true;
@@ -184,9 +188,13 @@ static enum outcome read_filter(struct call *call, size_t i, struct killing *kil
         killing->local_address = value;
         killing->has_local = true;
     } else if (arg_is(call, i, BYTES("USER"))) {
-        if (!bytes_equal(value, BYTES("default")))
+        struct acl_rules *rules = acl_find(call->pulse->acl, value);
+        acl_rules_unref(rules);
+        if (!rules)
             return fail_format(call, "ERR No such user '%.*s'",
                                (int)(value.len < 128 ? value.len : 128), value.data);
+        killing->user = value;
+        killing->has_user = true;
     } else if (arg_is(call, i, BYTES("SKIPME"))) {
         killing->skip_me = bytes_equal_nocase(value, BYTES("yes"));
         if (!killing->skip_me && !bytes_equal_nocase(value, BYTES("no")))

@@ -1,6 +1,7 @@
 /* commands.c: COMMAND and its subcommands: the server says what it can do. */
 #include "admin/commands_info.h"
 #include "base/glob.h"
+#include "command/category.h"
 #include "command/pulse.h"
 
 /* "get" or "client|id". */
@@ -87,7 +88,7 @@ static bool filter_read(struct call *call, struct filter *filter) {
     if (call->args_count == 2) return true;
     if (call->args_count != 5 || !arg_is(call, 2, BYTES("FILTERBY"))) return false;
     filter->pattern = call->args[4];
-    filter->category = commands_category(filter->pattern);
+    filter->category = category_find(filter->pattern);
     if (arg_is(call, 3, BYTES("MODULE")))
         filter->by = MODULE;
     else if (arg_is(call, 3, BYTES("ACLCAT")))
@@ -103,7 +104,7 @@ static bool filter_passes(const struct filter *filter, const struct command_info
     switch (filter->by) {
     case ALL: return true;
     case MODULE: return false; /* there are none */
-    case ACLCAT: return commands_categories(info) & filter->category;
+    case ACLCAT: return command_categories(info) & filter->category;
     case PATTERN: return glob_match(filter->pattern, info->name, true);
     }
     return false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "command/category.h"
 
 /* ---- sets of names ---- */
 
@@ -33,39 +34,6 @@ static const struct name flag_names[] = {
     { CMD_ALLOW_BUSY, "allow_busy" },
 };
 
-/* Categories that follow from flags have bits of their own, beyond those of enum acl_category. */
-enum {
-    CATEGORY_READ = 1 << 20,
-    CATEGORY_WRITE = 1 << 21,
-    CATEGORY_FAST = 1 << 22,
-    CATEGORY_SLOW = 1 << 23,
-    CATEGORY_BLOCKING = 1 << 24,
-};
-
-static const struct name category_names[] = {
-    { ACL_KEYSPACE, "@keyspace" },
-    { CATEGORY_READ, "@read" },
-    { CATEGORY_WRITE, "@write" },
-    { ACL_SET, "@set" },
-    { ACL_SORTEDSET, "@sortedset" },
-    { ACL_LIST, "@list" },
-    { ACL_HASH, "@hash" },
-    { ACL_STRING, "@string" },
-    { ACL_BITMAP, "@bitmap" },
-    { ACL_HYPERLOGLOG, "@hyperloglog" },
-    { ACL_GEO, "@geo" },
-    { ACL_STREAM, "@stream" },
-    { ACL_PUBSUB, "@pubsub" },
-    { ACL_ADMIN, "@admin" },
-    { CATEGORY_FAST, "@fast" },
-    { CATEGORY_SLOW, "@slow" },
-    { CATEGORY_BLOCKING, "@blocking" },
-    { ACL_DANGEROUS, "@dangerous" },
-    { ACL_CONNECTION, "@connection" },
-    { ACL_TRANSACTION, "@transaction" },
-    { ACL_SCRIPTING, "@scripting" },
-};
-
 static const struct name access_names[] = {
     { KEY_RO, "RO" },
     { KEY_RW, "RW" },
@@ -89,21 +57,14 @@ static void put_names(struct call *call, unsigned bits, const struct name *names
         if (bits & names[i].bit) reply->writer->status(reply, bytes_of(names[i].name));
 }
 
-unsigned commands_categories(const struct command_info *info) {
-    unsigned flags = info->flags, acl = info->command->acl;
-    if (flags & CMD_WRITE) acl |= CATEGORY_WRITE;
-    if (flags & CMD_READONLY && !(acl & ACL_SCRIPTING)) acl |= CATEGORY_READ;
-    if (flags & CMD_ADMIN) acl |= ACL_ADMIN | ACL_DANGEROUS;
-    if (flags & CMD_PUBSUB) acl |= ACL_PUBSUB;
-    if (flags & CMD_BLOCKING) acl |= CATEGORY_BLOCKING;
-    return acl | (flags & CMD_FAST ? CATEGORY_FAST : CATEGORY_SLOW);
-}
-
-unsigned commands_category(struct bytes name) {
-    for (size_t i = 0; i < COUNT_OF(category_names); i++)
-        if (bytes_equal_nocase(name, bytes_of(category_names[i].name + 1)))
-            return category_names[i].bit;
-    return 0;
+static void put_categories(struct call *call, unsigned bits) {
+    struct reply *reply = call->reply;
+    const struct category *category;
+    size_t members = 0;
+    for (size_t i = 0; (category = categories_at(i)); i++) members += (bits & category->bit) != 0;
+    reply->writer->set(reply, members);
+    for (size_t i = 0; (category = categories_at(i)); i++)
+        if (bits & category->bit) reply->writer->status(reply, bytes_of(category->name));
 }
 
 void commands_access_reply(struct call *call, unsigned access) {
@@ -347,7 +308,7 @@ void commands_info_reply(struct call *call, const struct command_info *info) {
     resp_integer(reply, keys.first);
     resp_integer(reply, keys.last);
     resp_integer(reply, keys.step);
-    put_names(call, commands_categories(info), category_names, COUNT_OF(category_names));
+    put_categories(call, command_categories(info));
     put_tips(reply, info->command->tips);
     reply->writer->set(reply, specs_count);
     for (size_t i = 0; i < specs_count; i++) put_spec(call, &specs[i]);

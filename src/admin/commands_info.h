@@ -20,9 +20,6 @@ void commands_info_reply(struct call *call, const struct command_info *info);
 /* COMMAND DOCS' answer for one command: its name, then a map. */
 void commands_docs_reply(struct call *call, const struct command_info *info);
 
-/* "geo" of "@geo", any case; 0 for none. And those of a command. */
-unsigned commands_category(struct bytes name);
-unsigned commands_categories(const struct command_info *info);
 /* Which of COMMAND INFO's key specs reports the synopsis' keys `keys_index`. */
 int commands_spec_index(const struct command_info *info, int keys_index);
 /* A set of statuses: the names of key accesses, as GETKEYSANDFLAGS shows them. */

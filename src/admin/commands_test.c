@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "command/category.h"
 #include "proto/out.h"
 #include "testing/testing.h"
 
@@ -234,7 +235,7 @@ TEST(every_command_of_the_server_can_be_described) {
 }
 
 TEST(a_category_is_known_by_its_name_without_the_at) {
-    assert_int_equal(commands_category(BYTES("GEO")), ACL_GEO);
-    assert_int_equal(commands_category(BYTES("@geo")), 0);
-    assert_int_equal(commands_category(BYTES("nosuch")), 0);
+    assert_int_equal(category_find(BYTES("GEO")), ACL_GEO);
+    assert_int_equal(category_find(BYTES("@geo")), 0);
+    assert_int_equal(category_find(BYTES("nosuch")), 0);
 }

@@ -1,38 +1,49 @@
 /* connection.c: the commands with which a client introduces itself: HELLO, AUTH, PING, ECHO, SELECT,
- * QUIT, RESET. There is one user, `default`; its password is requirepass, and without one everybody
- * is let in. */
+ * QUIT, RESET.
+ *
+ * Who gives too many wrong passwords waits before the next one is looked at (acl_guess.c): AUTH then
+ * answers HELD, and is run again when the time is over. Nobody else waits for that. */
+#include "command/acl.h"
 #include "command/command.h"
 #include "command/pulse.h"
 
-/* Takes as long for every wrong guess of a length, however much of it is right. */
-static bool secret_equal(struct bytes guess, struct bytes secret) {
-    unsigned char wrong = guess.len != secret.len;
-    for (size_t i = 0; i < guess.len; i++)
-        wrong |= (unsigned char)(guess.data[i] ^ (secret.len ? secret.data[i % secret.len] : 0));
-    return wrong == 0;
+#define ERR_WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
+
+static enum outcome refuse_password(struct call *call, struct bytes user) {
+    struct acl_denied why = { ACL_DENIED_AUTH, call->args[0] };
+    struct acl *acl = call->pulse->acl;
+    counter_add(worker_counters(call->worker), COUNTER_auth_failures, 1);
+    acl_guess_failed(acl, call->session->address);
+    acl_note(acl, call->session, call->in_multi ? ACL_IN_MULTI : ACL_TOPLEVEL, &why, user);
+    return fail(call, ERR_WRONGPASS);
 }
 
-static bool let_in(struct call *call, struct bytes user, struct bytes password) {
-    struct bytes secret = settings_text(call->pulse->settings, SETTING_ID_requirepass, call->arena);
-    bool right = secret_equal(password, secret) || secret.len == 0;
-    if (right && bytes_equal(user, BYTES("default"))) {
-        call->session->authenticated = true;
-        return true;
+/* DONE: in. */
+static enum outcome let_in(struct call *call, struct bytes user, struct bytes password) {
+    struct session *session = call->session;
+    struct acl *acl = call->pulse->acl;
+    int64_t wait =
+        acl && session->mailbox && !session->has_waited ? acl_guess_wait(acl, session->address) : 0;
+    session->has_waited = false;
+    if (wait && call->in_multi) return fail(call, ERR_WRONGPASS); /* EXEC cannot be held */
+    if (wait) {
+        session->held_until_ms = worker_now_ms(call->worker) + wait;
+        session_flag_set(session, SESSION_PAUSED, true);
+        return HELD;
     }
-    counter_add(worker_counters(call->worker), COUNTER_auth_failures, 1);
-    fail(call, "WRONGPASS invalid username-password pair or user is disabled.");
-    return false;
+    if (!acl_login(acl, session, user, password)) return refuse_password(call, user);
+    return DONE;
 }
 
 static enum outcome auth(struct call *call) {
     if (call->args_count > 3) return fail(call, ERR_SYNTAX);
     bool named = call->args_count == 3;
-    if (!named && !settings_text(call->pulse->settings, SETTING_ID_requirepass, call->arena).len)
+    if (!named && !acl_default_has_password(call->pulse->acl))
         return fail(call, "ERR AUTH <password> called without any password configured for the "
                           "default user. Are you sure your configuration is correct?");
     struct bytes user = named ? call->args[1] : BYTES("default");
-    if (!let_in(call, user, call->args[named ? 2 : 1])) return FAILED;
-    return reply_ok(call);
+    enum outcome outcome = let_in(call, user, call->args[named ? 2 : 1]);
+    return outcome == DONE ? reply_ok(call) : outcome;
 }
 
 static void speak(struct call *call, int64_t protocol) {
@@ -86,7 +97,8 @@ static enum outcome hello(struct call *call) {
                                (int)(option.len < 128 ? option.len : 128), option.data);
         }
     }
-    if (user && !let_in(call, call->args[user], call->args[user + 1])) return FAILED;
+    enum outcome outcome = user ? let_in(call, call->args[user], call->args[user + 1]) : DONE;
+    if (outcome != DONE) return outcome;
     if (!call->session->authenticated)
         return fail(call, "NOAUTH HELLO must be called with the client already authenticated, "
                           "otherwise the HELLO AUTH <user> <pass> option can be used to "

@@ -334,7 +334,9 @@ static void stats(struct info *info) {
               counted(info, COUNTER_clients_closed_output));
     PUT_ZEROS(info, "reply_buffer_shrinks", "reply_buffer_expands");
     put_count(info, "acl_access_denied_auth", counted(info, COUNTER_auth_failures));
-    PUT_ZEROS(info, "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel");
+    put_count(info, "acl_access_denied_cmd", counted(info, COUNTER_commands_denied));
+    put_count(info, "acl_access_denied_key", counted(info, COUNTER_keys_denied));
+    put_count(info, "acl_access_denied_channel", counted(info, COUNTER_channels_denied));
 }
 
 static void replication(struct info *info) {

@@ -31,6 +31,17 @@ enum {
     MULTI_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one MULTI's queue */
     WATCHED_KEYS_MAX = 64 * 1024,      /* of one session */
 
+    ACL_USERS_MAX = 64 * 1024,
+    ACL_NAME_MAX = 1024,
+    ACL_USER_SIZE_MAX = 1024 * 1024, /* bytes of one user's patterns and words */
+    ACL_LIST_MAX = 16 * 1024,        /* patterns of keys, of channels, ... of one selector */
+    ACL_SELECTORS_MAX = 128,         /* of one user, beside its own */
+    ACL_PASSWORDS_MAX = 1024,        /* of one user */
+    ACL_FILE_MAX = 64 * 1024 * 1024,
+    ACL_ERRORS_MAX = 8 * 1024, /* bytes of what is wrong with a users file, as ACL LOAD answers */
+    ACL_OBJECT_MAX = 1024,     /* bytes of a key in ACL LOG */
+    ACL_LOG_MAX = 64 * 1024,   /* entries, whatever acllog-max-len says */
+
     CONFIG_FILE_MAX = 16 * 1024 * 1024,
     INCLUDE_DEPTH_MAX = 16,
 

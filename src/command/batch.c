@@ -156,12 +156,14 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct out_mark mark = out_mark(reply->out);
     uint64_t errors = reply->errors;
     enum outcome outcome = UNLIKELY(session->blocked != NULL) ? run_again(&call) : dispatch(&call);
-    if (UNLIKELY(outcome == BLOCKED)) {
-        arena_clear(&batch->arena);
-        return BATCH_BLOCKED;
+    if (UNLIKELY(outcome != DONE || reply->errors != errors)) {
+        if (outcome == HELD || outcome == BLOCKED) {
+            arena_clear(&batch->arena);
+            return outcome == HELD ? BATCH_SKIPPED : BATCH_BLOCKED;
+        }
+        if (outcome == FAILED || reply->errors != errors)
+            counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
     }
-    if (UNLIKELY(outcome == FAILED || reply->errors != errors))
-        counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
     uint64_t seen = worker_take_seen(batch->worker);
     if (UNLIKELY(seen > session->gate)) session->gate = seen;
     session->commands++;

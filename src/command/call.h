@@ -22,6 +22,7 @@ enum outcome {
     FAILED,  /* answered with an error: roll back */
     CLOSING, /* answered (or not: QUIT after POST): commit, send, close the connection */
     BLOCKED, /* nothing is answered yet: the same words are run again when its turn comes (block.h) */
+    HELD,    /* not answered: run again when the session's SESSION_PAUSED is taken away (AUTH) */
 };
 
 struct call {

@@ -124,6 +124,7 @@ struct command {
     unsigned keys_two; /* of the second key spec when that differs (COPY's destination); else 0 */
     unsigned acl;      /* enum acl_category */
     unsigned channels; /* enum command_channels */
+    unsigned inner;    /* AT: the word at which another call begins, if there are so many; else 0 */
     int arity;         /* overrides what the synopsis gives (Redis' own exceptions); else 0 */
     enum outcome (*run)(struct call *call);
     /* Overrides the key positions of the synopsis (AT: those of the command inside). false: the

@@ -34,13 +34,51 @@ static enum outcome refuse_container(struct call *call) {
     return fail_subcommand(call);
 }
 
-static bool needs_password(const struct call *call) {
-    return UNLIKELY(!call->session->authenticated) && !(call->info->flags & CMD_NO_AUTH);
-}
-
 static enum outcome refuse(struct call *call, enum outcome outcome) {
     multi_spoil(call->session); /* a MULTI that had an error while it was queued fails at EXEC */
     return outcome;
+}
+
+/* ---- permission ---- */
+
+static const enum counter denied_counters[] = {
+    [ACL_DENIED_COMMAND] = COUNTER_commands_denied,
+    [ACL_DENIED_KEY] = COUNTER_keys_denied,
+    [ACL_DENIED_CHANNEL] = COUNTER_channels_denied,
+};
+
+bool dispatch_allows(struct call *call, enum acl_context context, struct acl_denied *why) {
+    struct session *session = call->session;
+    if (LIKELY(session_is_unrestricted(session)) || !session->rules) return true;
+    if (acl_check(session->rules, call->info, call->args, call->args_count, call->arena, why))
+        return true;
+    counter_add(worker_counters(call->worker), denied_counters[why->reason], 1);
+    acl_note(call->pulse->acl, session, context, why, session->user);
+    return false;
+}
+
+static const char *no_permission(const struct acl_denied *why, char *text, size_t size) {
+    if (why->reason == ACL_DENIED_COMMAND)
+        snprintf(text, size, "NOPERM this user has no permissions to run the '%.*s' command",
+                 (int)why->object.len, why->object.data);
+    else
+        snprintf(text, size,
+                 "NOPERM this user has no permissions to access one of the %s used as arguments",
+                 why->reason == ACL_DENIED_KEY ? "keys" : "channels");
+    return text;
+}
+
+/* A session that may not do everything, or whose user has changed. DONE: it may do this. */
+static COLD enum outcome admit(struct call *call) {
+    struct session *session = call->session;
+    if (!acl_refresh(call->pulse->acl, session)) return CLOSING; /* its user was deleted */
+    if (!session->authenticated && !(call->info->flags & CMD_NO_AUTH))
+        return refuse(call, fail(call, "NOAUTH Authentication required."));
+    bool multi = session_has(session, SESSION_MULTI);
+    struct acl_denied why;
+    char text[256];
+    if (dispatch_allows(call, multi ? ACL_IN_MULTI : ACL_TOPLEVEL, &why)) return DONE;
+    return multi_fail_gate(call, no_permission(&why, text, sizeof text));
 }
 
 void dispatch_all_shards(const struct pulse *pulse, struct shardset *set) {
@@ -143,8 +181,10 @@ static enum outcome dispatch_checked(struct call *call) {
     bool queued = UNLIKELY(session_has(session, SESSION_MULTI)) && !(info->flags & CMD_NOW);
     if (UNLIKELY(!(queued ? command_count_fits : command_arity_fits)(info, call->args_count)))
         return refuse(call, multi_fail_arity(call));
-    if (UNLIKELY(needs_password(call)))
-        return refuse(call, fail(call, "NOAUTH Authentication required."));
+    if (UNLIKELY(!session_is_unrestricted(session))) {
+        enum outcome outcome = admit(call);
+        if (outcome != DONE) return outcome;
+    }
     const char *closed = closed_gate(call);
     if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
@@ -159,12 +199,13 @@ static enum outcome dispatch_checked(struct call *call) {
 }
 
 /* Nothing is to be said about this call but its answer: one key, the right number of words, no
- * MULTI, no past, no password that is missing. */
+ * MULTI, no past, nobody who may not do everything. */
 static inline bool is_plain(const struct call *call) {
     const struct session *session = call->session;
     uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH;
-    return call->first && call->info->arity == (int)call->args_count && session->authenticated &&
-           session->at == 0 && !atomic_load_explicit(&call->pulse->gates, memory_order_relaxed) &&
+    return call->first && call->info->arity == (int)call->args_count &&
+           session_is_unrestricted(session) && session->at == 0 &&
+           !atomic_load_explicit(&call->pulse->gates, memory_order_relaxed) &&
            !(atomic_load_explicit(&session->flags, memory_order_relaxed) & special);
 }
 
@@ -193,6 +234,10 @@ enum outcome call_nested(struct call *call, uint64_t at, const struct bytes *arg
     if (nested.info->flags & CMD_CONTAINER) return refuse_container(&nested);
     if (!command_arity_fits(info, count)) return fail_arity(&nested);
     if (!(info->flags & CMD_READONLY)) return fail(call, "ERR AT runs read-only commands");
+    struct acl_denied why;
+    char text[256];
+    if (!dispatch_allows(&nested, call->in_multi ? ACL_IN_MULTI : ACL_TOPLEVEL, &why))
+        return fail(call, no_permission(&why, text, sizeof text));
 
     struct txn *txn = call->txn;
     struct out_mark mark = out_mark(call->reply->out);

@@ -151,6 +151,25 @@ static bool watches_hold(struct call *call, struct txn *txn) {
     return true;
 }
 
+/* Users may have changed since it was queued. */
+static enum outcome fail_changed(struct call *call, const struct acl_denied *why) {
+    return fail_format(
+        call,
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
+        "call. This command is no longer allowed for the following reason: %s",
+        why->reason == ACL_DENIED_COMMAND ? "no permission to execute the command or subcommand"
+        : why->reason == ACL_DENIED_KEY   ? "no permission to touch the specified keys"
+                                          : "no permission to access one of the channels used as "
+                                            "arguments to the command");
+}
+
+static enum outcome run_one(struct call *call, struct txn *txn) {
+    struct acl_denied why;
+    if (!dispatch_allows(call, ACL_IN_MULTI, &why)) return fail_changed(call, &why);
+    if (!command_arity_fits(call->info, call->args_count)) return fail_arity(call);
+    return dispatch_run(call, txn);
+}
+
 static struct call call_queued(const struct call *call, const struct queued *queued) {
     struct call inner = *call;
     inner.info = queued->info;
@@ -173,9 +192,7 @@ static enum outcome run_queued(struct call *call, struct txn *txn, const struct 
     bool undo = queued->info->flags & CMD_UNDO && !(txn->flags & TXN_UNDO);
     if (undo) txn->flags |= TXN_UNDO;
     struct savepoint before = txn_savepoint(txn);
-    enum outcome outcome = command_arity_fits(inner.info, inner.args_count)
-                               ? dispatch_run(&inner, txn)
-                               : fail_arity(&inner);
+    enum outcome outcome = run_one(&inner, txn);
     if (undo) {
         if (outcome == FAILED) txn_rollback_to(txn, before);
         txn_settle(txn);
@@ -224,8 +241,10 @@ static const struct bytes *ask_all(struct call *call, struct txn *txn, struct ex
     const struct multi *multi = call->session->multi;
     for (size_t i = 0; i < multi->count; i++) {
         struct call inner = call_queued(call, &multi->queue[i]);
+        struct acl_denied why;
         inner.txn = txn;
-        if (inner.info->command->check && command_arity_fits(inner.info, inner.args_count))
+        if (inner.info->command->check && command_arity_fits(inner.info, inner.args_count) &&
+            dispatch_allows(&inner, ACL_IN_MULTI, &why))
             inner.info->command->check(&inner, check);
     }
     if (check->lost || (check->done && check->holds)) return &check->lost_error;

@@ -9,6 +9,7 @@
 #include "command/session.h"
 #include "command/settings.h"
 
+struct acl;
 struct env;
 struct log;
 struct mailbox;
@@ -38,6 +39,7 @@ struct pulse {
     struct settings *settings;
     struct sessions *sessions;
     struct waiters *waiters; /* NULL: no command waits (tests) */
+    struct acl *acl;         /* NULL: there are no users, and everything is allowed (tests) */
     char run_id[41];         /* 40 hex digits and NUL */
     int64_t started_ms;
     const char *executable;       /* argv[0], resolved; for INFO */

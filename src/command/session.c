@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/env.h"
 #include "base/mem.h"
+#include "command/acl.h"
 #include "command/block.h"
 #include "command/multi.h"
 #include "command/pulse.h"
@@ -59,14 +60,6 @@ static void unlink_session(struct sessions *sessions, struct session *session) {
     sessions->count--;
 }
 
-static bool needs_no_password(struct pulse *pulse) {
-    struct arena arena;
-    arena_init(&arena);
-    bool none = settings_text(pulse->settings, SETTING_ID_requirepass, &arena).len == 0;
-    arena_deinit(&arena);
-    return none;
-}
-
 static int64_t now_ms(struct pulse *pulse) {
     return (int64_t)(env_realtime_ns(pulse->env) / 1000000);
 }
@@ -79,13 +72,13 @@ void session_init(struct session *session, struct pulse *pulse, const char *addr
     snprintf(session->local_address, sizeof session->local_address, "%s", local_address);
     session->fd = fd;
     session->mailbox = mailbox;
-    session->authenticated = needs_no_password(pulse);
     session->created_ms = now_ms(pulse);
     atomic_store_explicit(&session->active_ms, session->created_ms, memory_order_relaxed);
     atomic_store_explicit(&session->protocol, 2, memory_order_relaxed);
     pthread_mutex_lock(&pulse->sessions->lock);
     link_newest(pulse->sessions, session);
     pthread_mutex_unlock(&pulse->sessions->lock);
+    acl_enter(pulse->acl, session);
 }
 
 static void text_free(struct bytes *text) {
@@ -99,6 +92,7 @@ void session_deinit(struct session *session, struct pulse *pulse) {
     pthread_mutex_unlock(&pulse->sessions->lock);
     block_end(session, false);
     session->multi = multi_free(session->multi);
+    acl_leave(session);
     text_free(&session->name);
     text_free(&session->library);
     text_free(&session->library_version);
@@ -152,7 +146,7 @@ void session_reset(struct session *session, struct pulse *pulse) {
     session_select(session, 0);
     session->at = 0;
     session->reply_mode = REPLY_ON;
-    session->authenticated = needs_no_password(pulse);
+    acl_enter(pulse->acl, session);
     session_flag_set(session, SESSION_NO_EVICT, false);
     session_flag_set(session, SESSION_NO_TOUCH, false);
     atomic_store_explicit(&session->protocol, 2, memory_order_relaxed);
@@ -183,6 +177,14 @@ uint16_t session_actor(struct session *session, struct pulse *pulse,
     session->actors[slot].command_id = info->id;
     session->actors[slot].actor = actor;
     return actor;
+}
+
+void sessions_lock(struct sessions *sessions) {
+    pthread_mutex_lock(&sessions->lock);
+}
+
+void sessions_unlock(struct sessions *sessions) {
+    pthread_mutex_unlock(&sessions->lock);
 }
 
 size_t sessions_count(struct sessions *sessions) {
@@ -234,6 +236,7 @@ struct bytes session_line(const struct session *session, struct arena *arena, in
     show_flags(session, flags);
     const struct command_info *running =
         atomic_load_explicit(&session->running, memory_order_relaxed);
+    struct bytes user = session->user_id ? session->user : BYTES("default");
     struct bytes command = running ? running->name : BYTES("NULL");
     uint64_t query = shown(&session->query_size), room = shown(&session->query_room);
     uint64_t args = shown(&session->args_size), queued = shown(&session->multi_size);
@@ -247,15 +250,23 @@ struct bytes session_line(const struct session *session, struct arena *arena, in
         " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%" PRId64 " qbuf=%" PRIu64 " qbuf-free=%" PRIu64
         " argv-mem=%" PRIu64 " multi-mem=%" PRIu64 " rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64
         " oll=%" PRIu64 " omem=%" PRIu64 " tot-mem=%" PRIu64
-        " events=%s cmd=%.*s user=default redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s",
+        " events=%s cmd=%.*s user=%.*s redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s",
         session->id, session->address, session->local_address, session->fd, (int)session->name.len,
         session->name.data ? session->name.data : "", seconds_since(session->created_ms, now_ms),
         seconds_since(atomic_load_explicit(&session->active_ms, memory_order_relaxed), now_ms),
         flags, atomic_load_explicit(&session->db_shown, memory_order_relaxed), multi, query, room,
         args, queued, output, output, output, refs, output,
         query + room + args + queued + output + (uint64_t)sizeof *session, output ? "rw" : "r",
-        (int)command.len, command.data,
+        (int)command.len, command.data, (int)user.len, user.data,
         atomic_load_explicit(&session->protocol, memory_order_relaxed), (int)session->library.len,
         session->library.data ? session->library.data : "", (int)session->library_version.len,
         session->library_version.data ? session->library_version.data : "");
+}
+
+struct bytes session_describe(const struct session *session, struct pulse *pulse,
+                              struct arena *arena, int64_t now_ms) {
+    sessions_lock(pulse->sessions);
+    struct bytes line = session_line(session, arena, now_ms);
+    sessions_unlock(pulse->sessions);
+    return line;
 }

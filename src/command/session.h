@@ -17,6 +17,7 @@
 #include "command/post.h"
 
 struct blocked;
+struct acl_rules;
 struct multi; /* queued commands and watched keys: multi.c */
 struct pulse;
 struct session;
@@ -50,8 +51,16 @@ struct session {
     /* Its own thread's: */
     const struct carrier *carrier; /* NULL: nothing but answers reaches it */
     uint32_t db;
+    _Atomic bool
+        unrestricted; /* let in, and may do everything: the hot path's only look. Others clear it
+                                * when users change (acl.h) */
     bool authenticated;
+    bool trusted;                    /* acl_trust */
+    bool has_waited;                 /* for the right to give a password: AUTH is looked at now */
     uint8_t reply_mode;              /* enum session_reply_mode */
+    int64_t held_until_ms;           /* its AUTH waits until then (acl_guess.c); 0: it does not */
+    struct acl_rules *rules;         /* a reference; NULL: everything is allowed */
+    uint64_t rules_seen;             /* the acl's generation when they were taken */
     uint64_t at;                     /* AT instant: the connection lives in the past, ns; else 0 */
     struct multi *multi;             /* NULL until MULTI or WATCH */
     struct blocked *blocked;         /* while its command waits: block.h */
@@ -79,6 +88,8 @@ struct session {
     _Atomic bool kill;                            /* its owner is to close it */
     _Atomic uint32_t unblock;                     /* 0, or 1 TIMEOUT, 2 ERROR: CLIENT UNBLOCK */
     struct bytes name, library, library_version;  /* mem_new'd; registry's lock */
+    struct bytes user;                            /* registry's lock; acl_users.c's */
+    uint64_t user_id;                             /* registry's lock; 0: no user at all */
     int fd;
     struct mailbox *mailbox;         /* whom to wake; NULL: nobody (tests) */
     struct session *previous, *next; /* registry's lock */
@@ -125,11 +136,20 @@ size_t sessions_count(struct sessions *sessions);
 /* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */
 void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
                    void *self);
+/* For a few words about one session: the registry's lock. */
+void sessions_lock(struct sessions *sessions);
+void sessions_unlock(struct sessions *sessions);
+/* session_line of the caller's own session, without the lock. */
+struct bytes session_describe(const struct session *session, struct pulse *pulse,
+                              struct arena *arena, int64_t now_ms);
 /* One line of CLIENT LIST / CLIENT INFO, without its newline. Under the registry's lock. */
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms);
 
 static inline bool session_has(const struct session *session, enum session_flag flag) {
     return atomic_load_explicit(&session->flags, memory_order_relaxed) & (uint32_t)flag;
+}
+static inline bool session_is_unrestricted(const struct session *session) {
+    return atomic_load_explicit(&session->unrestricted, memory_order_relaxed);
 }
 static inline void session_flag_set(struct session *session, enum session_flag flag, bool on) {
     uint32_t now = atomic_load_explicit(&session->flags, memory_order_relaxed);

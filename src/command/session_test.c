@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/env.h"
+#include "command/acl.h"
 #include "command/pulse.h"
 #include "command/session.h"
 
@@ -19,13 +20,17 @@ static void setup(struct fixture *f) {
     memset(f, 0, sizeof *f);
     f->pulse.env = env_sim_new(1);
     f->pulse.settings = settings_new();
+    f->pulse.commands = commands_new();
     f->pulse.sessions = sessions_new();
+    f->pulse.acl = acl_new(&f->pulse);
     arena_init(&f->arena);
 }
 
 static void teardown(struct fixture *f) {
     arena_deinit(&f->arena);
+    f->pulse.acl = acl_free(f->pulse.acl);
     f->pulse.sessions = sessions_free(f->pulse.sessions);
+    f->pulse.commands = commands_free(f->pulse.commands);
     settings_free(f->pulse.settings);
     env_sim_free(f->pulse.env);
 }
@@ -96,8 +101,10 @@ TEST(a_password_is_asked_of_new_sessions_and_after_a_reset) {
     setup(&f);
     struct session early, late;
     struct problem why = {};
+    struct setting_pair pair = { BYTES("requirepass"), BYTES("x") };
+    size_t wrong;
     session_init(&early, &f.pulse, "127.0.0.1:1", "127.0.0.1:6380", 8, NULL);
-    assert_int_equal(settings_set(f.pulse.settings, SETTING_ID_requirepass, BYTES("x"), &why), OK);
+    assert_int_equal(settings_change(f.pulse.settings, &pair, 1, true, &wrong, &why), OK);
     session_init(&late, &f.pulse, "127.0.0.1:2", "127.0.0.1:6380", 9, NULL);
     assert_true(early.authenticated);
     assert_false(late.authenticated);

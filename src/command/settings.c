@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/glob.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/number.h"
 #include "command/settings_words.h"
@@ -67,6 +68,9 @@ struct settings {
     struct applier appliers[SETTINGS_COUNT];
     _Atomic uint64_t limits[OUTPUT_CLASSES][3]; /* what client-output-buffer-limit says */
     char *file;
+    struct buffer users; /* settings_users */
+    void (*put_users)(void *self, struct buffer *out);
+    void *put_users_self;
 };
 
 struct parsed {
@@ -484,6 +488,31 @@ void settings_set_file(struct settings *settings, const char *absolute) {
     memcpy(settings->file, absolute, size);
 }
 
+bool settings_add_user(struct settings *settings, const struct bytes *words, size_t count) {
+    struct buffer line;
+    buffer_init(&line, CONFIG_FILE_MAX);
+    for (size_t i = 0; i < count; i++) words_put(&line, words[i]);
+    buffer_put(&line, BYTES("\n"));
+    buffer_put(&settings->users, buffer_bytes(&line));
+    bool whole = !line.overflow && !settings->users.overflow;
+    buffer_deinit(&line);
+    return whole;
+}
+
+struct bytes settings_users(const struct settings *settings) {
+    return buffer_bytes(&settings->users);
+}
+
+void settings_on_rewrite(struct settings *settings,
+                         void (*put_users)(void *self, struct buffer *out), void *self) {
+    settings->put_users = put_users;
+    settings->put_users_self = self;
+}
+
+void settings_put_users(struct settings *settings, struct buffer *out) {
+    if (settings->put_users) settings->put_users(settings->put_users_self, out);
+}
+
 const char *settings_file(const struct settings *settings) {
     return settings->file;
 }
@@ -510,6 +539,7 @@ struct settings *settings_new(void) {
     struct settings *settings = mem_new_zero(sizeof *settings);
     pthread_mutex_init(&settings->change_lock, NULL);
     pthread_mutex_init(&settings->texts_lock, NULL);
+    buffer_init(&settings->users, CONFIG_FILE_MAX);
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         struct problem why = {};
         enum status status =
@@ -526,6 +556,7 @@ struct settings *settings_free(struct settings *settings) {
         if (settings->texts[i].len)
             mem_free((void *)(uintptr_t)settings->texts[i].data, settings->texts[i].len);
     if (settings->file) mem_free(settings->file, strlen(settings->file) + 1);
+    buffer_deinit(&settings->users);
     pthread_mutex_destroy(&settings->texts_lock);
     pthread_mutex_destroy(&settings->change_lock);
     mem_free(settings, sizeof *settings);

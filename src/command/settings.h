@@ -16,6 +16,7 @@
 #include "base/status.h"
 
 struct arena;
+struct buffer;
 struct env;
 struct settings;
 
@@ -105,6 +106,9 @@ MUST_USE enum status settings_load(struct settings *settings, struct env *env, i
 MUST_USE enum status settings_read(struct settings *settings, struct env *env, const char *path,
                                    struct bytes text, void (*warn)(void *self, const char *text),
                                    void *self, struct problem *why);
+/* The lines that began with `user`, without that word, each ended by '\n'; words are quoted where they need
+ * it. Changes only in settings_load and settings_read. */
+struct bytes settings_users(const struct settings *settings);
 /* The file that was loaded, absolute; NULL without one. Never changes after settings_load. */
 const char *settings_file(const struct settings *settings);
 
@@ -132,5 +136,8 @@ void settings_match(struct settings *settings, const struct bytes *patterns, siz
                     void (*visit)(void *self, struct bytes name, struct bytes value), void *self);
 /* CONFIG REWRITE: the file as it stands, with what differs from it put right and what differs from
  * the defaults added. UNSUPPORTED: there is no file. */
+/* Who writes the lines that begin with `user` then. Thread: before the server runs. */
+void settings_on_rewrite(struct settings *settings,
+                         void (*put_users)(void *self, struct buffer *out), void *self);
 MUST_USE enum status settings_rewrite(struct settings *settings, struct env *env,
                                       struct problem *why);

@@ -107,6 +107,12 @@ static enum status include(struct reader *reader, struct bytes path, struct aren
 static enum status take(struct reader *reader, const struct bytes *words, size_t count,
                         enum setting_source source, struct problem *why) {
     enum setting_id id;
+    if (bytes_equal_nocase(words[0], BYTES("user"))) {
+        if (count < 2) return problem_set(why, INVALID, 0, "user: needs a name");
+        if (reader->tolerant || settings_add_user(reader->settings, words + 1, count - 1))
+            return OK;
+        return problem_set(why, LIMIT, 0, "user: too many of them");
+    }
     if (!setting_find(words[0], &id)) {
         bool foreign = setting_is_foreign(words[0]);
         if (foreign || reader->tolerant) return NOT_FOUND;
@@ -417,14 +423,16 @@ static void write_setting(struct buffer *out, struct settings *settings, enum se
     arena_deinit(&arena);
 }
 
-/* Which setting a line of a file speaks of. */
-static bool line_setting(struct bytes line, enum setting_id *id) {
+/* Which setting a line of a file speaks of; or that it is a user's. */
+static bool line_setting(struct bytes line, enum setting_id *id, bool *user) {
     struct arena arena;
     arena_init(&arena);
     struct bytes *words;
     size_t count = 0;
-    bool names = line.len && line.data[0] != '#' && words_split(line, &arena, &words, &count) &&
-                 count && words[0].len && words[0].data[0] != '#' && setting_find(words[0], id);
+    bool speaks = line.len && line.data[0] != '#' && words_split(line, &arena, &words, &count) &&
+                  count && words[0].len && words[0].data[0] != '#';
+    *user = speaks && bytes_equal_nocase(words[0], BYTES("user"));
+    bool names = speaks && setting_find(words[0], id);
     arena_deinit(&arena);
     return names;
 }
@@ -435,8 +443,11 @@ static void rewrite_text(struct settings *settings, struct settings *in_file, st
     struct bytes line;
     for (size_t at = 0; next_line(text, &at, &line);) {
         enum setting_id id;
+        bool user;
         if (bytes_equal(line, BYTES(GENERATED_MARK))) marked = true;
-        if (!line_setting(line, &id) || settings_agree(settings, in_file, id)) {
+        bool names = line_setting(line, &id, &user);
+        if (user) continue; /* they are written below */
+        if (!names || settings_agree(settings, in_file, id)) {
             write_line(out, line);
         } else if (!written[id]) {
             write_setting(out, settings, id);
@@ -450,6 +461,12 @@ static void rewrite_text(struct settings *settings, struct settings *in_file, st
         marked = true;
         write_setting(out, settings, id);
     }
+    struct buffer users;
+    buffer_init(&users, CONFIG_FILE_MAX);
+    settings_put_users(settings, &users);
+    if (users.len && !marked) write_line(out, BYTES(GENERATED_MARK));
+    buffer_put(out, buffer_bytes(&users));
+    buffer_deinit(&users);
 }
 
 static enum status rewrite(struct settings *settings, struct env *env, const char *path,

@@ -1,5 +1,5 @@
 /* settings_words.h: the inside of settings: words and their quoting, and the one way in for a value.
- * For settings*.c only. */
+ * For settings*.c and acl_file.c only. */
 #pragma once
 
 #include "base/arena.h"
@@ -30,6 +30,9 @@ enum setting_source settings_source(const struct settings *settings, enum settin
 /* Keeps every other CONFIG SET and REWRITE out. */
 void settings_hold(struct settings *settings);
 void settings_release(struct settings *settings);
+/* The words of a line after `user`. false: there is too much of them. */
+MUST_USE bool settings_add_user(struct settings *settings, const struct bytes *words, size_t count);
+void settings_put_users(struct settings *settings, struct buffer *out); /* settings_on_rewrite's */
 void settings_set_file(struct settings *settings, const char *absolute);
 
 /* Whether two collections agree on a setting. */

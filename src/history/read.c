@@ -169,6 +169,7 @@ COMMAND(at) = {
     .flags = CMD_UNLOCKED | CMD_MOVABLEKEYS,
     .keys = KEY_RO | KEY_ACCESS,
     .arity = -2,
+    .inner = 2,
     .run = at,
     .find_keys = at_keys,
 };

@@ -26,6 +26,9 @@
     X(changes)                /* effects applied: rdb_changes_since_last_save */ \
     X(batches)                /* batches run */                                \
     X(auth_failures)          /* INFO acl_access_denied_auth */                \
+    X(commands_denied)        /* INFO acl_access_denied_cmd, and so on */      \
+    X(keys_denied)                                                             \
+    X(channels_denied)                                                         \
     X(clients_closed_output)  /* closed for their unread output */             \
     X(clients_closed_query)   /* closed for their query buffer */
 

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/arena.h"
 #include "base/assert.h"
 #include "base/log.h"
+#include "command/acl.h"
 #include "server/inside.h"
 
 enum {
@@ -54,11 +54,7 @@ static bool is_loopback(const struct sockaddr_storage *address) {
 
 static bool is_protected(struct pulse *pulse) {
     if (!setting_int(pulse->settings, protected_mode)) return false;
-    struct arena arena;
-    arena_init(&arena);
-    bool open = settings_text(pulse->settings, SETTING_ID_requirepass, &arena).len == 0;
-    arena_deinit(&arena);
-    return open;
+    return acl_is_open(pulse->acl);
 }
 
 /* The socket is new, so it takes a line without waiting. */

@@ -5,11 +5,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/arena.h"
 #include "base/assert.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/acl.h"
 #include "command/block.h"
 #include "log/persist.h"
 #include "server/inside.h"
@@ -530,9 +530,14 @@ static void take_backlog(struct loop *loop) {
 
 static void end_pause(struct loop *loop) {
     int64_t until = atomic_load_explicit(&loop->pulse->pause_until_ms, memory_order_acquire);
-    if (until && until > worker_now_ms(loop->worker)) return;
-    struct connection *c;
-    while ((c = TAILQ_FIRST(&loop->paused))) {
+    int64_t now = worker_now_ms(loop->worker);
+    struct connection *c = TAILQ_FIRST(&loop->paused), *next;
+    for (; c; c = next) {
+        next = TAILQ_NEXT(c, place_link);
+        int64_t held = c->session.held_until_ms; /* for an AUTH too many; else by CLIENT PAUSE */
+        if (now < (held ? held : until)) continue;
+        if (held) c->session.has_waited = true;
+        c->session.held_until_ms = 0;
         TAILQ_REMOVE(&loop->paused, c, place_link);
         c->place = PLACE_NONE;
         session_flag_set(&c->session, SESSION_PAUSED, false);
@@ -542,14 +547,6 @@ static void end_pause(struct loop *loop) {
 }
 
 /* ---- once a second ---- */
-
-static bool has_password(struct loop *loop) {
-    struct arena arena;
-    arena_init(&arena);
-    bool has = settings_text(loop->pulse->settings, SETTING_ID_requirepass, &arena).len > 0;
-    arena_deinit(&arena);
-    return has;
-}
 
 static void refresh(struct loop *loop) {
     struct settings *settings = loop->pulse->settings;
@@ -628,7 +625,7 @@ static void each_second(struct loop *loop, int64_t now) {
     int64_t elapsed_ms = now > loop->second_ms ? now - loop->second_ms : SECOND_MS;
     loop->second_ms = now;
     refresh(loop);
-    bool password = has_password(loop);
+    bool password = !acl_is_open(loop->pulse->acl);
     struct connection *c = TAILQ_FIRST(&loop->connections), *next;
     for (; c; c = next) {
         next = TAILQ_NEXT(c, link);

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/acl.h"
 #include "log/persist.h"
 #include "server/inside.h"
 
@@ -262,11 +264,25 @@ struct server *server_new(struct pulse *pulse, struct problem *why) {
     return server;
 }
 
+/* The users file may have changed as well. */
+static void reload_users(struct pulse *pulse) {
+    struct buffer errors;
+    buffer_init(&errors, ACL_ERRORS_MAX);
+    enum status status = acl_load(pulse->acl, &errors);
+    if (status == OK)
+        log_line(pulse->log, LOG_NOTICE, "Users loaded again, as SIGHUP asks for");
+    else if (status != UNSUPPORTED)
+        log_line(pulse->log, LOG_WARNING, "The users file is not loaded: all stays as it was",
+                 LOG_B("error", buffer_bytes(&errors)));
+    buffer_deinit(&errors);
+}
+
 static void on_signal(struct server *server, int signal, bool *stop) {
     struct log *log = server->pulse->log;
     if (signal == SIGHUP) {
         log_reopen(log);
         log_line(log, LOG_NOTICE, "Log reopened, as SIGHUP asks for");
+        reload_users(server->pulse);
     } else {
         log_line(log, LOG_NOTICE, "Stopping", LOG_S("signal", signal == SIGINT ? "INT" : "TERM"));
         *stop = true;
