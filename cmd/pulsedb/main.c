@@ -16,6 +16,7 @@
 #include "log/persist.h"
 #include "notify.h"
 #include "program.h"
+#include "pubsub/pubsub.h"
 #include "server/contain.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -200,8 +201,13 @@ static enum status make_store(struct program *program, struct problem *why) {
         .databases = (unsigned)setting_int(settings, databases),
         .workers_max = server_threads(settings) + EXTRA_WORKERS,
         .janitor_thread = true,
+        .sinks = program->sinks,
+        .sinks_count = COUNT_OF(program->sinks),
     };
+    pulse->pubsub = pubsub_new(pulse);
+    program->sinks[0] = pubsub_sink(pulse->pubsub);
     pulse->store = store_new(&options);
+    pubsub_start(pulse->pubsub);
     store_on_pin_dropped(pulse->store, pin_dropped, pulse->log);
     return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
 }
@@ -335,6 +341,7 @@ static void end(struct program *program) {
     if (program->pidfile) unlink(program->pidfile);
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
+    pulse->pubsub = pubsub_free(pulse->pubsub);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);
