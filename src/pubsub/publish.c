@@ -11,7 +11,8 @@ static const char said_publish[] = "publish", said_spublish[] = "spublish";
 static enum outcome publish_to(struct call *call, enum channel_kind kind, const char *event) {
     struct pubsub *pubsub = call->pulse->pubsub;
     if (!pubsub) return reply_int(call, 0);
-    txn_say(call->txn, event, call->args[1], call->args[2]);
+    /* A client may tell of what it was not answered yet. */
+    txn_say(call->txn, event, call->args[1], call->args[2], call->session->gate);
     return reply_int(call, (int64_t)channels_receivers(pubsub, kind, call->args[1]));
 }
 
@@ -27,12 +28,13 @@ static void committed(struct sink *self, uint64_t stamp, const struct change *ch
     struct pubsub *pubsub = (void *)self;
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &changes[i];
+        uint64_t gate = change->gate > stamp ? change->gate : stamp;
         if (change->cause != CAUSE_SAID)
             events_publish(pubsub, stamp, change);
         else if (change->event == said_publish)
-            channels_send(pubsub, CHANNEL_PLAIN, change->key.name, change->text, stamp);
+            channels_send(pubsub, CHANNEL_PLAIN, change->key.name, change->text, gate);
         else if (change->event == said_spublish)
-            channels_send(pubsub, CHANNEL_SHARD, change->key.name, change->text, stamp);
+            channels_send(pubsub, CHANNEL_SHARD, change->key.name, change->text, gate);
     }
 }
 

@@ -20,7 +20,9 @@ static struct change *told_new(struct txn *txn) {
 }
 
 COLD void txn_note(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
-    const char *event = cause == CAUSE_EXPIRED ? "expired" : txn->event;
+    const char *event = cause == CAUSE_EXPIRED   ? "expired"
+                        : cause == CAUSE_EVICTED ? "evicted"
+                                                 : txn->event;
     bool fresh = false;
     if (cause == CAUSE_COMMAND && (kind == EFFECT_SET || kind == EFFECT_SPLICE)) {
         struct value value; /* a key whose time is over is told so, and then is a new one */
@@ -31,11 +33,13 @@ COLD void txn_note(struct txn *txn, const struct key *key, uint8_t kind, uint8_t
     change->key.name = arena_copy(txn->arena, key->name);
 }
 
-void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text) {
+void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text,
+             uint64_t gate) {
     if (txn->store->sinks_count == 0) return;
     *told_new(txn) = (struct change){ .key.name = arena_copy(txn->arena, channel),
                                       .event = event,
                                       .text = arena_copy(txn->arena, text),
+                                      .gate = gate,
                                       .cause = CAUSE_SAID };
 }
 

@@ -120,8 +120,10 @@ void txn_rollback_to(struct txn *txn, struct savepoint savepoint); /* needs TXN_
 void txn_settle(struct txn *txn);
 
 /* Something for the sinks that changes no data: a message to a channel. It is told when this commits, in its place among
- * the changes, and not at all when it is rolled back. Needs no lock. `event` is a literal; the others are copied. */
-void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text);
+ * the changes, and not at all when it is rolled back. Needs no lock. `event` is a literal; the others are copied. It may speak of what has the stamp `gate`: it is not
+ * heard before that is safe. */
+void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text,
+             uint64_t gate);
 /* For the sinks that listen, one more word for what was just changed: SET with EX is "set" and "expire". `event` is a
  * literal. */
 void txn_also(struct txn *txn, const struct key *key, const char *event);

@@ -106,9 +106,9 @@ TEST(a_sink_that_does_not_listen_is_told_what_is_said_and_no_change) {
     struct txn txn;
     txn_begin_single(&txn, f->worker, &f->arena, key.shard, TXN_UNDO);
     txn_set_int(&txn, &key, 1, 0);
-    txn_say(&txn, "publish", BYTES("news"), BYTES("one"));
+    txn_say(&txn, "publish", BYTES("news"), BYTES("one"), 0);
     struct savepoint before = txn_savepoint(&txn);
-    txn_say(&txn, "publish", BYTES("news"), BYTES("two"));
+    txn_say(&txn, "publish", BYTES("news"), BYTES("two"), 0);
     txn_rollback_to(&txn, before);
     assert_string_equal(told, "");
     txn_commit(&txn);
