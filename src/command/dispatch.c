@@ -141,7 +141,7 @@ static bool only_listens(const struct call *call) {
            !(call->info->flags & CMD_SUBSCRIBED) && call->reply->writer == &resp2_writer;
 }
 
-static enum outcome fail_listener(struct call *call) {
+static COLD enum outcome fail_listener(struct call *call) {
     bool exec = bytes_equal(call->info->name, BYTES("exec"));
     if (exec) multi_discard(call->session);
     return fail_format(call,
