@@ -31,8 +31,9 @@ MEANING = {
     'acl-pubsub-default': 'Whether a new user has all channels or none.',
     'client-query-buffer-limit': 'Closes a client whose unfinished command is larger.',
     'client-output-buffer-limit': 'Class, hard limit, soft limit, seconds: closes a client that does not '
-        'read its answers. Only the class `normal` is met yet.',
+        'read what it is sent. `pubsub` is for those that are subscribed to something.',
     'proto-max-bulk-len': 'The longest word of a command, and the longest string.',
+    'notify-keyspace-events': 'Which changes are published, and how: `K` and `E` with classes. See [pubsub.md](pubsub.md).',
     'threads': 'Event loops. 0: one for each processor that the process may use.',
     'shards': 'Parts of the keyspace, each with a lock. A power of two. A directory keeps the number it was made with.',
     'databases': 'How many `SELECT` can choose from.',

@@ -18,6 +18,7 @@
 #include "log/persist.h"
 #include "notify.h"
 #include "program.h"
+#include "pubsub/pubsub.h"
 #include "server/contain.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -192,6 +193,16 @@ static void pin_dropped(void *self, struct bytes name) {
         LOG_B("pin", name));
 }
 
+static bool may_hear(void *self, const struct session *session, struct bytes channel,
+                     bool pattern) {
+    return acl_session_may_hear(self, session, channel, pattern);
+}
+
+static void users_changed(void *self) {
+    struct pulse *pulse = self;
+    pubsub_review(pulse->pubsub, may_hear, pulse->acl);
+}
+
 static enum status make_store(struct program *program, struct problem *why) {
     struct pulse *pulse = &program->pulse;
     struct settings *settings = pulse->settings;
@@ -206,8 +217,11 @@ static enum status make_store(struct program *program, struct problem *why) {
         .sinks_count = COUNT_OF(program->sinks),
     };
     pulse->waiters = waiters_new(pulse);
+    pulse->pubsub = pubsub_new(pulse);
     program->sinks[0] = waiters_sink(pulse->waiters);
+    program->sinks[1] = pubsub_sink(pulse->pubsub);
     pulse->store = store_new(&options);
+    pubsub_start(pulse->pubsub);
     store_on_pin_dropped(pulse->store, pin_dropped, pulse->log);
     return configure_store(pulse, SETTING_ID_history, why) ? OK : INVALID;
 }
@@ -276,6 +290,7 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->acl = acl_new(pulse);
     if (acl_start(pulse->acl, why) != OK) return why->status;
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
+    acl_on_change(pulse->acl, users_changed, pulse);
     hear_changes(pulse);
     atomic_store(&pulse->gates, PULSE_LOADING);
     program->server = server_new(pulse, why);
@@ -345,6 +360,7 @@ static void end(struct program *program) {
     pulse->store = store_free(pulse->store);
     pulse->waiters = waiters_free(pulse->waiters);
     pulse->acl = acl_free(pulse->acl);
+    pulse->pubsub = pubsub_free(pulse->pubsub);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);

@@ -10,6 +10,7 @@
 #include "command/pulse.h"
 
 struct server;
+struct sink;
 
 enum { WARNINGS_MAX = 64 };
 
@@ -27,7 +28,7 @@ struct program {
     char executable[PATH_MAX], dir[PATH_MAX];
     unsigned shards;
     struct siphash_key seed; /* of the keys' hash */
-    struct sink *sinks[1];   /* who is told of commits */
+    struct sink *sinks[2];   /* told of what is committed, in this order */
 
     /* Given on the command line, and no settings: */
     const char *restore_to; /* an instant; NULL: nothing is restored */

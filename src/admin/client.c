@@ -13,11 +13,20 @@
 
 enum { LIST_SIZE_MAX = 1024 * 1024 * 1024 };
 
-static bool types_known(struct bytes word, bool *normal) {
-    *normal = bytes_equal_nocase(word, BYTES("normal"));
-    return *normal || bytes_equal_nocase(word, BYTES("master")) ||
-           bytes_equal_nocase(word, BYTES("slave")) || bytes_equal_nocase(word, BYTES("replica")) ||
-           bytes_equal_nocase(word, BYTES("pubsub"));
+enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_PUBSUB, TYPE_NOBODY };
+
+/* Of masters and replicas there are none. */
+static bool read_type(struct bytes word, enum client_type *type) {
+    *type = bytes_equal_nocase(word, BYTES("normal"))   ? TYPE_NORMAL
+            : bytes_equal_nocase(word, BYTES("pubsub")) ? TYPE_PUBSUB
+                                                        : TYPE_NOBODY;
+    return *type != TYPE_NOBODY || bytes_equal_nocase(word, BYTES("master")) ||
+           bytes_equal_nocase(word, BYTES("slave")) || bytes_equal_nocase(word, BYTES("replica"));
+}
+
+static bool is_of_type(const struct session *session, enum client_type type) {
+    if (type == TYPE_ANY) return true;
+    return type == (session_has(session, SESSION_PUBSUB) ? TYPE_PUBSUB : TYPE_NORMAL);
 }
 
 static enum outcome fail_type(struct call *call, struct bytes word) {
@@ -40,6 +49,7 @@ struct listing {
     struct buffer all;
     struct arena *arena;
     int64_t now_ms;
+    enum client_type type;
     const uint64_t *ids; /* sorted; NULL: everybody */
     size_t ids_count;
     struct line *lines; /* of `ids`, by id: sessions are visited oldest first */
@@ -53,6 +63,7 @@ static int by_id(const void *a, const void *b) { /* an id, or a struct that begi
 
 static bool list_one(void *self, struct session *session) {
     struct listing *listing = self;
+    if (!is_of_type(session, listing->type)) return true;
     if (!listing->ids) {
         struct arena arena;
         arena_init(&arena);
@@ -94,18 +105,21 @@ static enum outcome list_ids(struct call *call, struct listing *listing) {
 
 static enum outcome client_list(struct call *call) {
     is_running(call);
-    bool everybody = call->args_count == 2, normal = true;
+    bool everybody = call->args_count == 2;
+    enum client_type type = TYPE_ANY;
     bool typed = call->args_count == 4 && arg_is(call, 2, BYTES("TYPE"));
     bool named = call->args_count > 3 && arg_is(call, 2, BYTES("ID"));
     if (!everybody && !typed && !named) return fail(call, ERR_SYNTAX);
-    if (typed && !types_known(call->args[3], &normal)) return fail_type(call, call->args[3]);
+    if (typed && !read_type(call->args[3], &type)) return fail_type(call, call->args[3]);
 
-    struct listing listing = { .arena = call->arena, .now_ms = worker_now_ms(call->worker) };
+    struct listing listing = { .arena = call->arena,
+                               .now_ms = worker_now_ms(call->worker),
+                               .type = type };
     buffer_init(&listing.all, LIST_SIZE_MAX);
     enum outcome outcome = DONE;
     if (named)
         outcome = list_ids(call, &listing);
-    else if (normal) /* of the other types there are none yet */
+    else
         sessions_each(call->pulse->sessions, list_one, &listing);
     if (outcome == DONE) call->reply->writer->verbatim(call->reply, buffer_bytes(&listing.all));
     buffer_deinit(&listing.all);
@@ -140,7 +154,8 @@ struct killing {
     uint64_t id; /* 0: any */
     struct bytes address, local_address;
     struct bytes user;
-    bool has_address, has_local, has_user, none, skip_me;
+    bool has_address, has_local, has_user, skip_me;
+    enum client_type type;
     int64_t age_seconds; /* at least; 0: any */
     int64_t count;
     bool self;
@@ -158,6 +173,7 @@ static bool kill_one(void *self, struct session *session) {
         return true;
     if (killing->has_user && !(session->user_id && bytes_equal(killing->user, session->user)))
         return true;
+    if (!is_of_type(session, killing->type)) return true;
     if (killing->age_seconds && age_ms / 1000 < killing->age_seconds) return true;
     if (me && killing->skip_me) return true;
     killing->count++;
@@ -178,9 +194,7 @@ static enum outcome read_filter(struct call *call, size_t i, struct killing *kil
             return fail(call, "ERR client-id should be greater than 0");
         killing->id = (uint64_t)number;
     } else if (arg_is(call, i, BYTES("TYPE"))) {
-        bool normal;
-        if (!types_known(value, &normal)) return fail_type(call, value);
-        killing->none = !normal;
+        if (!read_type(value, &killing->type)) return fail_type(call, value);
     } else if (arg_is(call, i, BYTES("ADDR"))) {
         killing->address = value;
         killing->has_address = true;
@@ -223,7 +237,7 @@ static enum outcome client_kill(struct call *call) {
         enum outcome outcome = read_filter(call, i, &killing);
         if (outcome != DONE) return outcome;
     }
-    if (!killing.none) sessions_each(call->pulse->sessions, kill_one, &killing);
+    sessions_each(call->pulse->sessions, kill_one, &killing);
     if (!old_form)
         reply_int(call, killing.count);
     else if (killing.count)

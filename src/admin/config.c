@@ -51,7 +51,11 @@ static enum outcome config_set(struct call *call) {
     struct problem why = {};
     enum status status = settings_change(call->pulse->settings, pairs, count,
                                          session_is_local(call->session), &wrong, &why);
-    if (status == OK) return reply_ok(call);
+    if (status == OK) {
+        /* What was under way by other rules has ended when this is answered. */
+        if (!call->in_multi) store_settle(call->pulse->store);
+        return reply_ok(call);
+    }
     struct bytes name = pairs[wrong].name;
     if (status == NOT_FOUND)
         return fail_format(call,

@@ -113,7 +113,13 @@ static enum outcome hello(struct call *call) {
 
 static enum outcome ping(struct call *call) {
     if (call->args_count > 2) return fail_arity(call);
-    if (call->args_count == 2) return reply_bulk(call, call->args[1]);
+    struct bytes message = call->args_count == 2 ? call->args[1] : BYTES("");
+    if (session_has(call->session, SESSION_PUBSUB) && call->reply->writer == &resp2_writer) {
+        call->reply->writer->array(call->reply, 2); /* as whatever else it hears */
+        reply_text(call, "pong");
+        return reply_bulk(call, message);
+    }
+    if (call->args_count == 2) return reply_bulk(call, message);
     return reply_status(call, "PONG");
 }
 
@@ -174,7 +180,7 @@ COMMAND(ping) = {
     .since = "1.0.0",
     .group = "connection",
     .complexity = "O(1)",
-    .flags = CMD_FAST,
+    .flags = CMD_FAST | CMD_SUBSCRIBED,
     .acl = ACL_CONNECTION,
     .tips = "request_policy:all_shards response_policy:all_succeeded",
     .run = ping,
@@ -208,7 +214,7 @@ COMMAND(quit) = {
     .since = "1.0.0",
     .group = "connection",
     .complexity = "O(1)",
-    .flags = INTRODUCES | CMD_NOW,
+    .flags = INTRODUCES | CMD_NOW | CMD_SUBSCRIBED,
     .acl = ACL_CONNECTION,
     .arity = -1,
     .deprecated = "7.2.0: just closing the connection",
@@ -221,7 +227,7 @@ COMMAND(reset) = {
     .since = "6.2.0",
     .group = "connection",
     .complexity = "O(1)",
-    .flags = INTRODUCES | CMD_NOW,
+    .flags = INTRODUCES | CMD_NOW | CMD_SUBSCRIBED,
     .acl = ACL_CONNECTION,
     .run = reset,
 };

@@ -126,7 +126,10 @@ static void clients(struct info *info) {
     put_count(info, "client_recent_max_output_buffer",
               atomic_load_explicit(&pulse->max_output_buffer, memory_order_relaxed));
     put_count(info, "blocked_clients", sums.blocked);
-    PUT_ZEROS(info, "tracking_clients", "clients_in_timeout_table", "total_blocking_keys",
+    PUT_ZEROS(info, "tracking_clients");
+    put_count(info, "pubsub_clients",
+              atomic_load_explicit(&pulse->pubsub_clients, memory_order_relaxed));
+    PUT_ZEROS(info, "clients_in_timeout_table", "total_blocking_keys",
               "total_blocking_keys_on_nokey");
 }
 
@@ -317,8 +320,13 @@ static void stats(struct info *info) {
               "current_eviction_exceeded_time");
     put_count(info, "keyspace_hits", counted(info, COUNTER_keyspace_hits));
     put_count(info, "keyspace_misses", counted(info, COUNTER_keyspace_misses));
-    PUT_ZEROS(info, "pubsub_channels", "pubsub_patterns", "pubsubshard_channels",
-              "latest_fork_usec", "total_forks", "migrate_cached_sockets",
+    put_count(info, "pubsub_channels",
+              atomic_load_explicit(&pulse->pubsub_channels, memory_order_relaxed));
+    put_count(info, "pubsub_patterns",
+              atomic_load_explicit(&pulse->pubsub_patterns, memory_order_relaxed));
+    put_count(info, "pubsubshard_channels",
+              atomic_load_explicit(&pulse->pubsub_shard_channels, memory_order_relaxed));
+    PUT_ZEROS(info, "latest_fork_usec", "total_forks", "migrate_cached_sockets",
               "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
               "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
               "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",

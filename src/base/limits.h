@@ -27,6 +27,9 @@ enum {
 
     POSTS_SIZE_MAX = 64 * 1024 * 1024, /* that wait for one loop, before others stop making more */
 
+    SUBSCRIPTIONS_MAX = 1024 * 1024,            /* of one session */
+    SUBSCRIPTIONS_SIZE_MAX = 256 * 1024 * 1024, /* bytes of their names */
+
     MULTI_COMMANDS_MAX = 1024 * 1024,
     MULTI_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one MULTI's queue */
     WATCHED_KEYS_MAX = 64 * 1024,      /* of one session */

@@ -71,6 +71,12 @@ bool acl_name_fits(struct bytes name);
 
 /* Everybody as `aclfile` has them, or nothing is changed: INVALID, and what is wrong stands in `errors`.
  * UNSUPPORTED: there is no aclfile. */
+/* Who is told that users or rules have changed, when sessions have been. Before the server runs; called by whoever
+ * changes them, with no lock of ours held. */
+void acl_on_change(struct acl *acl, void (*changed)(void *self), void *self);
+/* Whether a session, as its user is now, may listen to what it is subscribed to. The registry's lock is held. */
+bool acl_session_may_hear(struct acl *acl, const struct session *session, struct bytes channel,
+                          bool is_pattern);
 MUST_USE enum status acl_load(struct acl *acl, struct buffer *errors);
 /* The same from a text; `path` is for what is said of it. `errors` has a limit of ACL_ERRORS_MAX. */
 MUST_USE enum status acl_read(struct acl *acl, const char *path, struct bytes text,

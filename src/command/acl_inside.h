@@ -36,6 +36,8 @@ struct acl {
     uint64_t log_next_id;
 
     struct acl_guesses *guesses;
+    void (*changed)(void *self); /* acl_on_change */
+    void *changed_self;
 };
 
 extern const struct bytes acl_default_name;

@@ -96,7 +96,7 @@ size_t acl_refusals(struct acl *acl, size_t limit, struct arena *arena, struct a
     size_t count = acl->log_count < limit ? acl->log_count : limit, at = 0;
     struct acl_refusal *list = arena_new(arena, count * sizeof *list);
     struct acl_entry *entry;
-    TAILQ_FOREACH(entry, &acl->log, link) {
+    TAILQ_FOREACH (entry, &acl->log, link) {
         if (at == count) break;
         list[at] = entry->refusal;
         list[at].object = arena_copy(arena, entry->refusal.object);

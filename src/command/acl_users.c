@@ -134,6 +134,23 @@ static bool spread_to(void *self, struct session *session) {
 
 void acl_spread(struct acl *acl) {
     sessions_each(acl->pulse->sessions, spread_to, acl);
+    if (acl->changed) acl->changed(acl->changed_self);
+}
+
+void acl_on_change(struct acl *acl, void (*changed)(void *self), void *self) {
+    acl->changed = changed;
+    acl->changed_self = self;
+}
+
+bool acl_session_may_hear(struct acl *acl, const struct session *session, struct bytes channel,
+                          bool is_pattern) {
+    if (!session->user_id) return true; /* it was let in without being anybody */
+    pthread_mutex_lock(&acl->lock);
+    const struct acl_user *user = users_find(&acl->users, session->user);
+    bool may =
+        user && user->id == session->user_id && acl_may_hear(user->rules, channel, is_pattern);
+    pthread_mutex_unlock(&acl->lock);
+    return may;
 }
 
 /* ---- sessions ---- */

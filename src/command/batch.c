@@ -118,6 +118,14 @@ static enum outcome run_again(struct call *call) {
     return outcome;
 }
 
+/* What SUBSCRIBE and its like say is no answer but a push: CLIENT REPLY OFF does not keep it back. */
+static bool is_push(const struct session *session, const struct command_info *info,
+                    enum outcome outcome) {
+    const uint32_t both = CMD_PUBSUB | CMD_SUBSCRIBED;
+    return info && (info->flags & both) == both && outcome == DONE &&
+           !session_has(session, SESSION_MULTI); /* that was "QUEUED" */
+}
+
 static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct session *session = slot->session;
     struct reply *reply = slot->reply;
@@ -169,7 +177,8 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     session->commands++;
     atomic_store_explicit(&session->running, info, memory_order_relaxed);
     if (UNLIKELY(session->reply_mode != REPLY_ON)) {
-        if (session->reply_mode != REPLY_SKIP_NEXT) out_rewind(reply->out, mark);
+        if (session->reply_mode != REPLY_SKIP_NEXT && !is_push(session, info, outcome))
+            out_rewind(reply->out, mark);
         if (session->reply_mode == REPLY_SKIP) session->reply_mode = REPLY_ON;
         if (session->reply_mode == REPLY_SKIP_NEXT) session->reply_mode = REPLY_SKIP;
     }

@@ -102,6 +102,8 @@ bool call_read(struct call *call, const struct key *key, struct value *out) {
     bool found = txn_read(call->txn, key, out);
     counter_add(worker_counters(call->worker),
                 found ? COUNTER_keyspace_hits : COUNTER_keyspace_misses, 1);
+    if (!found && UNLIKELY(atomic_load_explicit(&call->pulse->misses_heard, memory_order_relaxed)))
+        txn_missed(call->txn, key);
     return found;
 }
 

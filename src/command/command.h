@@ -42,14 +42,15 @@ enum command_flag {
     CMD_MOVABLEKEYS = 1 << 18, /* COMMAND INFO finds this out itself */
 
     /* Ours: */
+    CMD_SUBSCRIBED = 1 << 19, /* runs while its session listens to channels in RESP2 */
     CMD_CONTAINER = 1 << 24,
     CMD_PEEK = 1 << 25,     /* reads one key once, and may do so without its lock */
     CMD_UNLOCKED = 1 << 26, /* takes the locks it needs itself, shard by shard (KEYS, SCAN); inside
                              * MULTI it gets all of them */
     CMD_ALL_SHARDS = 1 << 27, /* needs every shard locked (FLUSHALL) */
     CMD_UNDO = 1 << 28,       /* may fail after it has changed something */
-    CMD_NO_UNDO = 1 << 30,    /* what it does cannot be taken back: not for MULTI ROLLBACK */
-    CMD_NOW = 1 << 29, /* runs at once even inside MULTI (EXEC, DISCARD, WATCH, QUIT, RESET) */
+    CMD_NOW = 1 << 29,     /* runs at once even inside MULTI (EXEC, DISCARD, WATCH, QUIT, RESET) */
+    CMD_NO_UNDO = 1 << 30, /* what it does cannot be taken back: not for MULTI ROLLBACK */
 };
 
 enum key_access { /* what is done to the keys, in the words of COMMAND INFO's key specs */

@@ -173,6 +173,22 @@ static const char *closed_gate(const struct call *call) {
     return NULL;
 }
 
+/* A session of RESP2 that listens to channels can tell answers from messages only if there are few sorts of them. */
+static bool only_listens(const struct call *call) {
+    return UNLIKELY(session_has(call->session, SESSION_PUBSUB)) &&
+           !(call->info->flags & CMD_SUBSCRIBED) && call->reply->writer == &resp2_writer;
+}
+
+static COLD enum outcome fail_listener(struct call *call) {
+    bool exec = bytes_equal(call->info->name, BYTES("exec"));
+    if (exec) multi_discard(call->session);
+    return fail_format(call,
+                       "%s Can't execute '%.*s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                       "QUIT / RESET are allowed in this context",
+                       exec ? "EXECABORT Transaction discarded because of:" : "ERR",
+                       (int)call->info->name.len, call->info->name.data);
+}
+
 static enum outcome dispatch_checked(struct call *call) {
     const struct command_info *info = call->info;
     struct session *session = call->session;
@@ -185,6 +201,7 @@ static enum outcome dispatch_checked(struct call *call) {
         enum outcome outcome = admit(call);
         if (outcome != DONE) return outcome;
     }
+    if (only_listens(call)) return refuse(call, fail_listener(call));
     const char *closed = closed_gate(call);
     if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
@@ -202,7 +219,7 @@ static enum outcome dispatch_checked(struct call *call) {
  * MULTI, no past, nobody who may not do everything. */
 static inline bool is_plain(const struct call *call) {
     const struct session *session = call->session;
-    uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH;
+    uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH | SESSION_PUBSUB;
     return call->first && call->info->arity == (int)call->args_count &&
            session_is_unrestricted(session) && session->at == 0 &&
            !atomic_load_explicit(&call->pulse->gates, memory_order_relaxed) &&

@@ -188,7 +188,8 @@ static enum outcome run_queued(struct call *call, struct txn *txn, const struct 
     txn->at = past ? call->session->at : 0;
     txn->now_ms = past ? (int64_t)(txn->at / 1000000) : worker_now_ms(call->worker);
     txn->pruned = false;
-    txn->flags &= (uint8_t) ~(TXN_EXPIRE | TXN_NO_TOUCH); /* what the command before asked for */
+    txn->flags &=
+        (uint8_t) ~(TXN_EXPIRE | TXN_NO_TOUCH | TXN_FRESH); /* what the command before asked for */
     bool undo = queued->info->flags & CMD_UNDO && !(txn->flags & TXN_UNDO);
     if (undo) txn->flags |= TXN_UNDO;
     struct savepoint before = txn_savepoint(txn);

@@ -14,6 +14,7 @@ struct env;
 struct log;
 struct mailbox;
 struct persist;
+struct pubsub;
 struct store;
 struct waiters;
 
@@ -33,6 +34,7 @@ struct pulse {
     struct log *log;
     struct store *store;
     struct persist *persist;       /* NULL: nothing is kept on disk (tests) */
+    struct pubsub *pubsub;         /* NULL: nobody can subscribe (tests) */
     _Atomic uint32_t gates;        /* enum pulse_gate */
     _Atomic(const char *) refusal; /* a literal */
     struct commands *commands;
@@ -53,6 +55,9 @@ struct pulse {
     _Atomic int64_t pause_until_ms; /* CLIENT PAUSE */
     _Atomic bool pause_writes_only;
     _Atomic uint64_t next_session_id;
+    /* For INFO: what there is at least one subscriber of, and sessions that are one. */
+    _Atomic uint64_t pubsub_channels, pubsub_patterns, pubsub_shard_channels, pubsub_clients;
+    _Atomic bool misses_heard; /* notify-keyspace-events has m: reads that miss are told */
     _Atomic uint64_t peak_memory;
     /* Per second figures for INFO, kept by the first loop once a second. */
     _Atomic uint64_t ops_per_second, input_per_second, output_per_second;

@@ -86,7 +86,12 @@ static void text_free(struct bytes *text) {
     *text = (struct bytes){};
 }
 
+static void leave_channels(struct session *session, struct pulse *pulse) {
+    if (session->subscriptions) session->leave(session, pulse);
+}
+
 void session_deinit(struct session *session, struct pulse *pulse) {
+    leave_channels(session, pulse);
     pthread_mutex_lock(&pulse->sessions->lock);
     unlink_session(pulse->sessions, session);
     pthread_mutex_unlock(&pulse->sessions->lock);
@@ -143,6 +148,7 @@ bool session_set_library(struct session *session, struct pulse *pulse, bool vers
 /* The library's name and version stay, as in Redis: the program at the other end is the same. */
 void session_reset(struct session *session, struct pulse *pulse) {
     multi_discard(session);
+    leave_channels(session, pulse);
     session_select(session, 0);
     session->at = 0;
     session->reply_mode = REPLY_ON;
@@ -206,14 +212,16 @@ void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct s
 }
 
 /* The letters of flags=, at least "N". */
-static void show_flags(const struct session *session, char out[8]) {
+enum { FLAGS_SHOWN_MAX = 16 };
+
+static void show_flags(const struct session *session, char out[FLAGS_SHOWN_MAX]) {
     static const struct {
         enum session_flag flag;
         char letter;
     } letters[] = {
-        { SESSION_MULTI, 'x' },    { SESSION_BLOCKED, 'b' },    { SESSION_DIRTY_EXEC, 'd' },
-        { SESSION_UNIX, 'U' },     { SESSION_CLOSE_SOON, 'c' }, { SESSION_NO_EVICT, 'e' },
-        { SESSION_NO_TOUCH, 'T' },
+        { SESSION_PUBSUB, 'P' },     { SESSION_MULTI, 'x' },    { SESSION_BLOCKED, 'b' },
+        { SESSION_DIRTY_EXEC, 'd' }, { SESSION_UNIX, 'U' },     { SESSION_CLOSE_SOON, 'c' },
+        { SESSION_NO_EVICT, 'e' },   { SESSION_NO_TOUCH, 'T' },
     };
     size_t at = 0;
     for (size_t i = 0; i < COUNT_OF(letters); i++)
@@ -232,7 +240,7 @@ static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
 }
 
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms) {
-    char flags[8];
+    char flags[FLAGS_SHOWN_MAX];
     show_flags(session, flags);
     const struct command_info *running =
         atomic_load_explicit(&session->running, memory_order_relaxed);
@@ -247,15 +255,18 @@ struct bytes session_line(const struct session *session, struct arena *arena, in
     return arena_format(
         arena,
         "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.*s age=%" PRId64 " idle=%" PRId64
-        " flags=%s db=%u sub=0 psub=0 ssub=0 multi=%" PRId64 " qbuf=%" PRIu64 " qbuf-free=%" PRIu64
-        " argv-mem=%" PRIu64 " multi-mem=%" PRIu64 " rbs=%" PRIu64 " rbp=%" PRIu64 " obl=%" PRIu64
-        " oll=%" PRIu64 " omem=%" PRIu64 " tot-mem=%" PRIu64
+        " flags=%s db=%u sub=%u psub=%u ssub=%u multi=%" PRId64 " qbuf=%" PRIu64
+        " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64 " rbs=%" PRIu64
+        " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64 " tot-mem=%" PRIu64
         " events=%s cmd=%.*s user=%.*s redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s",
         session->id, session->address, session->local_address, session->fd, (int)session->name.len,
         session->name.data ? session->name.data : "", seconds_since(session->created_ms, now_ms),
         seconds_since(atomic_load_explicit(&session->active_ms, memory_order_relaxed), now_ms),
-        flags, atomic_load_explicit(&session->db_shown, memory_order_relaxed), multi, query, room,
-        args, queued, output, output, output, refs, output,
+        flags, atomic_load_explicit(&session->db_shown, memory_order_relaxed),
+        atomic_load_explicit(&session->sub_count, memory_order_relaxed),
+        atomic_load_explicit(&session->psub_count, memory_order_relaxed),
+        atomic_load_explicit(&session->ssub_count, memory_order_relaxed), multi, query, room, args,
+        queued, output, output, output, refs, output,
         query + room + args + queued + output + (uint64_t)sizeof *session, output ? "rw" : "r",
         (int)command.len, command.data, (int)user.len, user.data,
         atomic_load_explicit(&session->protocol, memory_order_relaxed), (int)session->library.len,

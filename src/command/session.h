@@ -21,6 +21,7 @@ struct acl_rules;
 struct multi; /* queued commands and watched keys: multi.c */
 struct pulse;
 struct session;
+struct subscriptions; /* pubsub/channels.h */
 
 enum session_reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP_NEXT, REPLY_SKIP };
 
@@ -34,7 +35,8 @@ enum session_flag { /* in `flags`, set by its own thread, read by any */
                     SESSION_PAUSED = 1 << 6,     /* held by CLIENT PAUSE */
                     SESSION_BLOCKED = 1 << 7,
                     SESSION_HTTP = 1 << 8,
-                    SESSION_LOADER = 1 << 9, /* brings the data itself: need not wait for it */
+                    SESSION_LOADER = 1 << 9,  /* brings the data itself: need not wait for it */
+                    SESSION_PUBSUB = 1 << 10, /* is subscribed to something */
 };
 
 /* How something that is no answer reaches the session's peer (session_push). */
@@ -55,15 +57,17 @@ struct session {
         unrestricted; /* let in, and may do everything: the hot path's only look. Others clear it
                                 * when users change (acl.h) */
     bool authenticated;
-    bool trusted;                    /* acl_trust */
-    bool has_waited;                 /* for the right to give a password: AUTH is looked at now */
-    uint8_t reply_mode;              /* enum session_reply_mode */
-    int64_t held_until_ms;           /* its AUTH waits until then (acl_guess.c); 0: it does not */
-    struct acl_rules *rules;         /* a reference; NULL: everything is allowed */
-    uint64_t rules_seen;             /* the acl's generation when they were taken */
-    uint64_t at;                     /* AT instant: the connection lives in the past, ns; else 0 */
-    struct multi *multi;             /* NULL until MULTI or WATCH */
-    struct blocked *blocked;         /* while its command waits: block.h */
+    bool trusted;            /* acl_trust */
+    bool has_waited;         /* for the right to give a password: AUTH is looked at now */
+    uint8_t reply_mode;      /* enum session_reply_mode */
+    int64_t held_until_ms;   /* its AUTH waits until then (acl_guess.c); 0: it does not */
+    struct acl_rules *rules; /* a reference; NULL: everything is allowed */
+    uint64_t rules_seen;     /* the acl's generation when they were taken */
+    uint64_t at;             /* AT instant: the connection lives in the past, ns; else 0 */
+    struct multi *multi;     /* NULL until MULTI or WATCH */
+    struct blocked *blocked; /* while its command waits: block.h */
+    struct subscriptions *subscriptions;                         /* NULL: none */
+    void (*leave)(struct session *session, struct pulse *pulse); /* ends those; NULL: none ever */
     const struct command_info *last; /* the last command found, a cache for the next */
     struct bytes last_name;          /* how it was spelled; data points to last_text */
     char last_text[16];
@@ -81,7 +85,8 @@ struct session {
     char address[64], local_address[64]; /* "127.0.0.1:5000", or the socket's path; fixed */
     int64_t created_ms;
     _Atomic uint32_t flags; /* enum session_flag */
-    _Atomic uint32_t db_shown, protocol, multi_count, watch_count;
+    _Atomic uint32_t db_shown, protocol, multi_count, watch_count, sub_count, psub_count,
+        ssub_count;
     _Atomic int64_t active_ms; /* last interaction */
     _Atomic uint64_t query_size, query_room, args_size, multi_size, output_size, output_refs;
     _Atomic(const struct command_info *) running; /* last command, for cmd= */

@@ -82,6 +82,7 @@ static enum outcome put(struct call *call, const struct key *key, bool found,
         if (found) txn_delete(call->txn, key);
         return reply_ok(call);
     }
+    call->txn->flags |= TXN_FRESH;
     if (txn_set_string(call->txn, key, value_text(value, scratch), at_ms) != OK)
         return fail(call, ERR_NO_MEMORY);
     return reply_ok(call);

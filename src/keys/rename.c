@@ -8,11 +8,12 @@
 /* Makes `to` what `from` is, which is `value` (borrowed), and deletes `from`. */
 static bool move_state(struct txn *txn, const struct key *from, const char *event_from,
                        const struct key *to, const char *event_to, const struct value *value) {
-    txn->flags |= TXN_MULTI; /* nobody sees it in both places, or in none */
-    txn->event = event_to;
+    txn->flags |= TXN_MULTI | TXN_FRESH; /* nobody sees it in both places, or in none */
+    txn->event = NULL;                   /* told when both have happened, in Redis' order */
     if (txn_set_value(txn, to, value) != OK) return false;
-    txn->event = event_from;
     txn_delete(txn, from);
+    txn_also(txn, from, event_from);
+    txn_also(txn, to, event_to);
     return true;
 }
 
@@ -74,6 +75,7 @@ static enum outcome copy(struct call *call) {
     struct value value, other;
     if (!call_read(call, &from, &value)) return reply_int(call, 0);
     if (!replace && txn_read(call->txn, &to, &other)) return reply_int(call, 0);
+    call->txn->flags |= TXN_FRESH;
     if (txn_set_value(call->txn, &to, &value) != OK) return fail(call, ERR_NO_MEMORY);
     return reply_int(call, 1);
 }

@@ -72,8 +72,8 @@ struct loop {
     /* Refreshed once a second. */
     struct resp_limits limits, unauthenticated_limits;
     size_t query_limit;
-    struct output_limit output_limit;
-    _Atomic uint64_t query_max, output_max; /* of its connections; read by the first loop */
+    struct output_limit output_limit, pubsub_limit; /* pubsub: of those that are subscribed */
+    _Atomic uint64_t query_max, output_max;         /* of its connections; read by the first loop */
 
     /* A round. */
     char *area;

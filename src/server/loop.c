@@ -282,6 +282,16 @@ static void publish(struct loop *loop, struct connection *c, size_t pending) {
         show(&loop->output_max, pending);
 }
 
+static const struct output_limit *output_limit_of(const struct connection *c) {
+    return UNLIKELY(session_has(&c->session, SESSION_PUBSUB)) ? &c->loop->pubsub_limit
+                                                              : &c->loop->output_limit;
+}
+
+static bool is_too_much(const struct connection *c, size_t pending) {
+    uint64_t most = output_limit_of(c)->hard_size;
+    return most && pending > most;
+}
+
 /* Its replies may leave: they are sent, and the next step is chosen. */
 static void answer(struct loop *loop, struct connection *c) {
     /* While epoll is to tell when there is room, there is none. */
@@ -296,7 +306,7 @@ static void answer(struct loop *loop, struct connection *c) {
             connection_close(c);
             return;
         }
-    } else if (loop->output_limit.hard_size && pending > loop->output_limit.hard_size) {
+    } else if (UNLIKELY(is_too_much(c, pending))) {
         close_for(c, COUNTER_clients_closed_output, output_too_long);
         return;
     }
@@ -368,9 +378,22 @@ static struct reply *push_open(struct session *session) {
     return &c->reply;
 }
 
+/* Posts may bring more at once than should wait: what can leave does. false: it is closed. */
+static bool relieve(struct connection *c) {
+    bool may = c->session.gate <= c->loop->acked && !(c->watched & EPOLLOUT);
+    if (may && !connection_send(c)) {
+        connection_close(c);
+        return false;
+    }
+    if (!is_too_much(c, out_pending(&c->out))) return true;
+    close_for(c, COUNTER_clients_closed_output, output_too_long);
+    return false;
+}
+
 static void push_done(struct session *session, uint64_t gate) {
     struct connection *c = connection_of(session);
     if (gate > session->gate) session->gate = gate;
+    if (UNLIKELY(out_pending(&c->out) > OUTPUT_PAUSE_SIZE) && !relieve(c)) return;
     if (c->in_round || c->pushed) return;
     c->pushed = true;
     TAILQ_INSERT_TAIL(&c->loop->pushed, c, pushed_link);
@@ -415,7 +438,10 @@ static void log_round(struct loop *loop) {
         loop->acked = persist_acked(persist);
 }
 
+/* What was sent before a command of this round was asked is heard before its answer: nobody who ends a subscription
+ * misses what he knows to be published. */
 static void run_round(struct loop *loop) {
+    (void)posts_deliver(loop->pulse, &loop->mailbox);
     run_all(loop);
     posts_ring(loop->pulse, &loop->mailbox);
     (void)posts_deliver(loop->pulse, &loop->mailbox);
@@ -560,11 +586,12 @@ static void refresh(struct loop *loop) {
                                                          .inline_max = INLINE_SIZE_MAX };
     loop->query_limit = (size_t)setting_int(settings, client_query_buffer_limit);
     loop->output_limit = settings_output_limit(settings, OUTPUT_NORMAL);
+    loop->pubsub_limit = settings_output_limit(settings, OUTPUT_PUBSUB);
 }
 
 /* The soft limit: so much for so long. */
-static bool output_too_long_for(struct loop *loop, struct connection *c, int64_t now) {
-    const struct output_limit *limit = &loop->output_limit;
+static bool output_too_long_for(struct connection *c, int64_t now) {
+    const struct output_limit *limit = output_limit_of(c);
     if (!limit->soft_size || out_pending(&c->out) <= limit->soft_size) {
         c->output_since_ms = 0;
         return false;
@@ -581,8 +608,10 @@ static bool is_overdue(struct loop *loop, struct connection *c, int64_t now, boo
         return true;
     int64_t timeout_ms = setting_int(loop->pulse->settings, timeout) * SECOND_MS;
     int64_t active = atomic_load_explicit(&c->session.active_ms, memory_order_relaxed);
-    return timeout_ms && now - active > timeout_ms && c->place != PLACE_PAUSED &&
-           c->place != PLACE_WAITING && c->place != PLACE_BLOCKED;
+    bool waits = c->place == PLACE_PAUSED || c->place == PLACE_WAITING ||
+                 c->place == PLACE_BLOCKED ||
+                 session_has(&c->session, SESSION_PUBSUB); /* for messages */
+    return timeout_ms && now - active > timeout_ms && !waits;
 }
 
 static uint64_t rate(struct loop *loop, enum counter counter, uint64_t *last, int64_t elapsed_ms) {
@@ -631,7 +660,7 @@ static void each_second(struct loop *loop, int64_t now) {
         next = TAILQ_NEXT(c, link);
         if (is_overdue(loop, c, now, password))
             connection_close(c);
-        else if (output_too_long_for(loop, c, now))
+        else if (output_too_long_for(c, now))
             close_for(c, COUNTER_clients_closed_output, output_too_long);
     }
     if (loop->index == 0) measure(loop, elapsed_ms);

@@ -283,6 +283,7 @@ static void on_signal(struct server *server, int signal, bool *stop) {
         log_reopen(log);
         log_line(log, LOG_NOTICE, "Log reopened, as SIGHUP asks for");
         reload_users(server->pulse);
+        posts_ring(server->pulse, NULL); /* this thread has no rounds */
     } else {
         log_line(log, LOG_NOTICE, "Stopping", LOG_S("signal", signal == SIGINT ? "INT" : "TERM"));
         *stop = true;

@@ -34,20 +34,26 @@ struct change {
     struct key key;    /* name borrowed until the sink returns; empty for FLUSH and SWAP */
     const char *event; /* the command's word for it ("set", "incrby"); NULL: none */
     struct bytes text; /* CAUSE_SAID: what is said; borrowed as well */
-    uint8_t kind;      /* enum effect_kind; 0 for CAUSE_SAID */
+    uint64_t gate;     /* CAUSE_SAID: it may be heard when this stamp is safe, and the commit's */
+    uint8_t kind;      /* enum effect_kind; 0 where no data has changed */
     uint8_t cause;     /* enum change_cause */
+    bool fresh; /* SET, SPLICE: the key was not there before, or is taken to be another one */
 };
 enum change_cause {
     CAUSE_COMMAND,
     CAUSE_EXPIRED,
     CAUSE_EVICTED,
-    CAUSE_SAID, /* no data has changed: a message to the channel `key.name` (txn_say) */
+    /* No data has changed: */
+    CAUSE_SAID,   /* a message to the channel `key.name` (txn_say) */
+    CAUSE_ALSO,   /* one more word for the changes before it (txn_also) */
+    CAUSE_MISSED, /* somebody read the key, which is not there (txn_missed) */
 };
 
 /* One who is told. What nobody listens for is not even noted, so that it costs nothing. */
 struct sink {
     const char *name;
-    _Atomic bool listens; /* store_listen; for changes of data. What is said is always told. */
+    _Atomic bool
+        listens; /* store_listen; for changes of data. What is said or missed is always told. */
     /* Everything is borrowed. Thread: the committing one, which holds the locks of the shards. */
     void (*committed)(struct sink *self, uint64_t stamp, const struct change *changes,
                       size_t count);

@@ -189,7 +189,14 @@ struct entry *txn_find(struct txn *txn, const struct key *key);
 void txn_apply(struct txn *txn, const struct key *key, const struct effect *effect);
 /* The present state under the lock; deletes a key whose time is over. */
 bool txn_read_locked(struct txn *txn, const struct key *key, struct value *out);
-void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause);
+/* tell.c: notes a change for the sinks; tells them what was noted. */
+void txn_note(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause);
+void txn_tell_sinks(struct txn *txn);
+/* Before the change is applied, so that it can be seen what was there. */
+static inline void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
+    if (UNLIKELY(atomic_load_explicit(&txn->store->listeners, memory_order_relaxed) != 0))
+        txn_note(txn, key, kind, cause);
+}
 struct entry *entry_new(const struct txn *txn, struct bytes name, const struct effect *state,
                         unsigned words, uint64_t position);
 void entry_retire(struct worker *worker, struct entry *entry);

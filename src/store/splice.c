@@ -66,15 +66,19 @@ enum status txn_splice(struct txn *txn, const struct key *key, uint64_t offset,
     assert(!txn->unlocked && txn->at == 0);
     struct effect effect = { .kind = EFFECT_SPLICE, .offset = offset, .bytes = bytes };
     bool made;
+    uint32_t told = txn->told_count;
+    txn_tell(txn, key, EFFECT_SPLICE, CAUSE_COMMAND);
     enum status status = splice(txn, key, offset, bytes, &effect.length, &made);
-    if (status != OK) return status;
+    if (status != OK) {
+        if (txn->told_count > told) txn->told_count--;
+        return status;
+    }
     struct shard *shard = store_shard(txn->store, key->shard);
     /* A replay that does not find the key must know whether it missed a state of it or made it. */
     struct effect empty = { .kind = EFFECT_SET, .type = VALUE_STRING, .encoding = STRING_EDITED };
     if (made) redo_put(shard, txn, key->db, key->name, &empty);
     /* However it was done: the log has what was asked for, which is small. */
     redo_put(shard, txn, key->db, key->name, &effect);
-    txn_tell(txn, key, EFFECT_SPLICE, CAUSE_COMMAND);
     return OK;
 }
 

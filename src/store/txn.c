@@ -174,17 +174,9 @@ static void undo_forget(struct txn *txn) {
     txn->undo = NULL;
 }
 
-static COLD void tell_sinks(struct txn *txn) {
-    uint64_t stamp = txn->changes ? txn->stamp : 0;
-    for (size_t i = 0; i < txn->store->sinks_count; i++) {
-        struct sink *sink = txn->store->sinks[i];
-        sink->committed(sink, stamp, txn->told, txn->told_count);
-    }
-}
-
 void txn_commit(struct txn *txn) {
     if (UNLIKELY(txn->undo != NULL)) undo_forget(txn);
-    if (UNLIKELY(txn->told_count > 0)) tell_sinks(txn);
+    if (UNLIKELY(txn->told_count > 0)) txn_tell_sinks(txn);
     if (txn->changes) counter_add(&txn->worker->counters, COUNTER_changes, txn->changes);
     let_go(txn);
 }
@@ -196,54 +188,6 @@ void txn_settle(struct txn *txn) {
 
 struct savepoint txn_savepoint(const struct txn *txn) {
     return (struct savepoint){ txn->undo, txn->changes, txn->told_count };
-}
-
-static struct change *told_new(struct txn *txn) {
-    if (txn->told_count == txn->told_cap) {
-        uint32_t cap = txn->told_cap ? txn->told_cap * 2 : 8;
-        struct change *told = arena_new(txn->arena, cap * sizeof *told);
-        if (txn->told_count) memcpy(told, txn->told, txn->told_count * sizeof *told);
-        txn->told = told;
-        txn->told_cap = cap;
-    }
-    return &txn->told[txn->told_count++];
-}
-
-static COLD void note_change(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
-    struct change *change = told_new(txn);
-    const char *event = cause == CAUSE_EXPIRED ? "expired" : txn->event;
-    *change = (struct change){ .key = *key, .event = event, .kind = kind, .cause = cause };
-    change->key.name = arena_copy(txn->arena, key->name);
-}
-
-void txn_tell(struct txn *txn, const struct key *key, uint8_t kind, uint8_t cause) {
-    if (LIKELY(atomic_load_explicit(&txn->store->listeners, memory_order_relaxed) == 0)) return;
-    note_change(txn, key, kind, cause);
-}
-
-void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text) {
-    if (txn->store->sinks_count == 0) return;
-    *told_new(txn) = (struct change){ .key.name = arena_copy(txn->arena, channel),
-                                      .event = event,
-                                      .text = arena_copy(txn->arena, text),
-                                      .cause = CAUSE_SAID };
-}
-
-void store_listen(struct store *store, struct sink *sink, bool on) {
-    if (atomic_exchange_explicit(&sink->listens, on, memory_order_seq_cst) == on) return;
-    atomic_fetch_add_explicit(&store->listeners, on ? 1 : UINT32_MAX, memory_order_seq_cst);
-}
-
-void store_settle(struct store *store) {
-    for (unsigned i = 0; i < store->shards_count; i++) {
-        struct shard *shard = store_shard(store, i);
-        lock_take(&shard->lock);
-        lock_release(&shard->lock);
-    }
-}
-
-void txn_tell_database(struct txn *txn, uint32_t db, uint8_t kind) {
-    txn_tell(txn, &(struct key){ .db = db }, kind, CAUSE_COMMAND);
 }
 
 /* --- entries --- */
@@ -595,9 +539,9 @@ void txn_apply(struct txn *txn, const struct key *key, const struct effect *effe
 void txn_change(struct txn *txn, const struct key *key, const struct effect *effect) {
     assert(!txn->unlocked && txn->at == 0);
     debug_assert(txn_holds(txn, key->shard));
+    txn_tell(txn, key, effect->kind, CAUSE_COMMAND);
     txn_apply(txn, key, effect);
     redo_put(store_shard(txn->store, key->shard), txn, key->db, key->name, effect);
-    txn_tell(txn, key, effect->kind, CAUSE_COMMAND);
 }
 
 /* --- rolling back --- */

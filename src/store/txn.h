@@ -45,9 +45,10 @@ static inline bool shardset_has(const struct shardset *set, uint32_t shard) {
 enum txn_flag {
     TXN_MULTI =
         1 << 0, /* several changes: readers without a lock must not see a part (STORE.md R6) */
-    TXN_UNDO = 1 << 1,     /* may be rolled back: keeps what that needs */
-    TXN_PEEK = 1 << 2,     /* one read of one key, without a lock where that works; never writes */
-    TXN_EXPIRE = 1 << 4,   /* txn_scan deletes what it meets whose time is over (SCAN, RANDOMKEY) */
+    TXN_UNDO = 1 << 1,   /* may be rolled back: keeps what that needs */
+    TXN_PEEK = 1 << 2,   /* one read of one key, without a lock where that works; never writes */
+    TXN_EXPIRE = 1 << 4, /* txn_scan deletes what it meets whose time is over (SCAN, RANDOMKEY) */
+    TXN_FRESH = 1 << 5, /* sinks are told that the keys which are set are new, whatever was there */
     TXN_NO_TOUCH = 1 << 3, /* reads leave no trace (CLIENT NO-TOUCH, OBJECT) */
 };
 
@@ -119,8 +120,15 @@ void txn_rollback_to(struct txn *txn, struct savepoint savepoint); /* needs TXN_
 void txn_settle(struct txn *txn);
 
 /* Something for the sinks that changes no data: a message to a channel. It is told when this commits, in its place among
- * the changes, and not at all when it is rolled back. Needs no lock. `event` is a literal; the others are copied. */
-void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text);
+ * the changes, and not at all when it is rolled back. Needs no lock. `event` is a literal; the others are copied. It may speak of what has the stamp `gate`: it is not
+ * heard before that is safe. */
+void txn_say(struct txn *txn, const char *event, struct bytes channel, struct bytes text,
+             uint64_t gate);
+/* For the sinks that listen, one more word for what was just changed: SET with EX is "set" and "expire". `event` is a
+ * literal. */
+void txn_also(struct txn *txn, const struct key *key, const char *event);
+/* The key was read and is not there. A transaction that holds no lock tells it at once. */
+void txn_missed(struct txn *txn, const struct key *key);
 
 /* The state of `key` as this transaction sees it. A key whose time is over is absent (and, in the
  * present and under the lock, deleted first). The shard's lock must be held, or the transaction be

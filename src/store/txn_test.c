@@ -106,9 +106,9 @@ TEST(a_sink_that_does_not_listen_is_told_what_is_said_and_no_change) {
     struct txn txn;
     txn_begin_single(&txn, f->worker, &f->arena, key.shard, TXN_UNDO);
     txn_set_int(&txn, &key, 1, 0);
-    txn_say(&txn, "publish", BYTES("news"), BYTES("one"));
+    txn_say(&txn, "publish", BYTES("news"), BYTES("one"), 0);
     struct savepoint before = txn_savepoint(&txn);
-    txn_say(&txn, "publish", BYTES("news"), BYTES("two"));
+    txn_say(&txn, "publish", BYTES("news"), BYTES("two"), 0);
     txn_rollback_to(&txn, before);
     assert_string_equal(told, "");
     txn_commit(&txn);
@@ -120,6 +120,38 @@ TEST(a_sink_that_does_not_listen_is_told_what_is_said_and_no_change) {
     txn_set_int(&txn, &key, 2, 0);
     txn_commit(&txn);
     assert_string_equal(told, "publish news 3;set k 0;");
+    fixture_free(f);
+}
+
+TEST(a_sink_is_told_what_is_new_and_what_was_over) {
+    struct fixture *f = fixture_new();
+    struct key key = store_key(f->store, 0, BYTES("k"));
+    struct txn txn;
+    begin(f, &txn, 0);
+    assert_int_equal(txn_set_string(&txn, &key, BYTES("1"), worker_now_ms(f->worker) + 5), OK);
+    txn_also(&txn, &key, "also");
+    assert_true(txn.told[0].fresh);
+    txn_commit(&txn);
+    begin(f, &txn, 0);
+    set(f, &txn, "k", "2");
+    assert_false(txn.told[0].fresh);
+    txn.flags |= TXN_FRESH;
+    assert_int_equal(txn_set_string(&txn, &key, BYTES("3"), worker_now_ms(f->worker) + 5), OK);
+    assert_true(txn.told[1].fresh);
+    txn_commit(&txn);
+    later(f, 10);
+    begin(f, &txn, 0);
+    set(f, &txn, "k", "4");
+    assert_true(txn.told[1].fresh);
+    txn_missed(&txn, &key);
+    txn_commit(&txn);
+    assert_string_equal(told, "event k 0;also k 4;event k 0;event k 0;expired k 1;event k 0;"
+                              "keymiss k 5;");
+    told[0] = '\0';
+    txn_begin_unlocked(&txn, f->worker, &f->arena, TXN_PEEK);
+    txn_missed(&txn, &key);
+    assert_string_equal(told, "keymiss k 5;");
+    txn_commit(&txn);
     fixture_free(f);
 }
 

@@ -62,6 +62,7 @@ static enum outcome set_with_options(struct call *call, const struct key *key) {
         out_rewind(call->reply->out, mark);
         return fail(call, ERR_NO_MEMORY);
     }
+    if (options.expiry.unit != EXPIRY_NONE) txn_also(call->txn, key, "expire");
     return options.get ? DONE : reply_ok(call);
 }
 
@@ -94,6 +95,7 @@ static enum outcome set_until(struct call *call, enum expiry_unit unit) {
         return FAILED;
     if (txn_set_string(call->txn, &key, call->args[3], expire_at_ms) != OK)
         return fail(call, ERR_NO_MEMORY);
+    txn_also(call->txn, &key, "expire");
     return reply_ok(call);
 }
 
