@@ -34,6 +34,7 @@ struct change {
     struct key key;    /* name borrowed until the sink returns; empty for FLUSH and SWAP */
     const char *event; /* the command's word for it ("set", "incrby"); NULL: none */
     struct bytes text; /* CAUSE_SAID: what is said; borrowed as well */
+    uint64_t session;  /* whose command it was; 0: nobody's (what expires) */
     uint8_t kind;      /* enum effect_kind; 0 for CAUSE_SAID */
     uint8_t cause;     /* enum change_cause */
 };

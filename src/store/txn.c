@@ -43,6 +43,7 @@ static void begin(struct txn *txn, struct worker *worker, struct arena *arena, u
     txn->now_ms = worker->now_ms;
     txn->pruned_before = 0;
     txn->event = NULL;
+    txn->session = 0;
     txn->actor = ACTOR_UNKNOWN;
     txn->flags = (uint8_t)flags;
     txn->pruned = txn->marked = txn->unlocked = false;
@@ -213,6 +214,7 @@ static COLD void note_change(struct txn *txn, const struct key *key, uint8_t kin
     struct change *change = told_new(txn);
     const char *event = cause == CAUSE_EXPIRED ? "expired" : txn->event;
     *change = (struct change){ .key = *key, .event = event, .kind = kind, .cause = cause };
+    if (cause == CAUSE_COMMAND) change->session = txn->session;
     change->key.name = arena_copy(txn->arena, key->name);
 }
 
