@@ -12,7 +12,9 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/monitor.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 #include "log/persist.h"
 #include "notify.h"
 #include "program.h"
@@ -138,6 +140,13 @@ static bool configure_store(void *self, enum setting_id id, struct problem *why)
     return true;
 }
 
+static bool trim_tracking(void *self, enum setting_id id, struct problem *why) {
+    (void)id;
+    (void)why;
+    tracking_trim(((struct pulse *)self)->tracking);
+    return true;
+}
+
 static void hear_changes(struct pulse *pulse) {
     static const enum setting_id of_log[] = { SETTING_ID_loglevel, SETTING_ID_log_format,
                                               SETTING_ID_log_timestamp_format };
@@ -150,6 +159,7 @@ static void hear_changes(struct pulse *pulse) {
         settings_on_change(pulse->settings, of_log[i], configure_log, pulse);
     for (size_t i = 0; i < COUNT_OF(of_store); i++)
         settings_on_change(pulse->settings, of_store[i], configure_store, pulse);
+    settings_on_change(pulse->settings, SETTING_ID_tracking_table_max_keys, trim_tracking, pulse);
 }
 
 /* ---- start ---- */
@@ -193,12 +203,16 @@ static void pin_dropped(void *self, struct bytes name) {
 static enum status make_store(struct program *program, struct problem *why) {
     struct pulse *pulse = &program->pulse;
     struct settings *settings = pulse->settings;
+    pulse->tracking = tracking_new(pulse);
+    program->sinks[0] = tracking_sink(pulse->tracking);
     struct store_options options = {
         .env = pulse->env,
         .shards = program->shards,
         .seed = &program->seed,
         .databases = (unsigned)setting_int(settings, databases),
         .workers_max = server_threads(settings) + EXTRA_WORKERS,
+        .sinks = program->sinks,
+        .sinks_count = COUNT_OF(program->sinks),
         .janitor_thread = true,
     };
     pulse->store = store_new(&options);
@@ -267,6 +281,7 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->monitors = monitors_new();
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     hear_changes(pulse);
     atomic_store(&pulse->gates, PULSE_LOADING);
@@ -335,6 +350,8 @@ static void end(struct program *program) {
     if (program->pidfile) unlink(program->pidfile);
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
+    pulse->tracking = tracking_free(pulse->tracking);
+    pulse->monitors = monitors_free(pulse->monitors);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);

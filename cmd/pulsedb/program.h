@@ -27,6 +27,7 @@ struct program {
     char executable[PATH_MAX], dir[PATH_MAX];
     unsigned shards;
     struct siphash_key seed; /* of the keys' hash */
+    struct sink *sinks[1];   /* who is told of commits */
 
     /* Given on the command line, and no settings: */
     const char *restore_to; /* an instant; NULL: nothing is restored */

@@ -48,6 +48,7 @@ enum command_flag {
                              * MULTI it gets all of them */
     CMD_ALL_SHARDS = 1 << 27, /* needs every shard locked (FLUSHALL) */
     CMD_UNDO = 1 << 28,       /* may fail after it has changed something */
+    CMD_PAST = 1 << 30,       /* answers what was, which does not change (GETAT, DIFF) */
     CMD_NOW = 1 << 29, /* runs at once even inside MULTI (EXEC, DISCARD, WATCH, QUIT, RESET) */
 };
 

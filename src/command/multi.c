@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/dispatch.h"
+#include "command/monitor.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 
 struct queued {
     const struct command_info *info;
@@ -157,6 +159,7 @@ static void run_queued(struct call *call, struct txn *txn, const struct queued *
         if (outcome == FAILED) txn_rollback_to(txn, before);
         txn_settle(txn);
     }
+    monitor_show(&inner);
     txn->at = 0;
     if (!txn->pruned) return;
     out_rewind(call->reply->out, mark);
@@ -182,6 +185,7 @@ static enum outcome exec(struct call *call) {
 
     UNINITIALIZED struct txn txn;
     txn_begin(&txn, call->worker, call->arena, set, TXN_MULTI);
+    if (UNLIKELY(session_has(session, SESSION_TRACKING))) tracking_hear(call);
     if (!watches_hold(call, &txn)) {
         txn_commit(&txn);
         multi_discard(session);

@@ -12,12 +12,15 @@
 struct env;
 struct log;
 struct mailbox;
+struct monitors;
 struct persist;
 struct store;
+struct tracking;
 
 enum pulse_gate {
-    PULSE_LOADING = 1 << 0,  /* only commands with CMD_LOADING run */
-    PULSE_REFUSING = 1 << 1, /* the disk takes no writes: `refusal` is what they are told */
+    PULSE_LOADING = 1 << 0,   /* only commands with CMD_LOADING run */
+    PULSE_REFUSING = 1 << 1,  /* the disk takes no writes: `refusal` is what they are told */
+    PULSE_MONITORED = 1 << 2, /* everything runs, and is shown (monitor.h) */
 };
 
 enum shutdown_save {
@@ -36,7 +39,9 @@ struct pulse {
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
-    char run_id[41]; /* 40 hex digits and NUL */
+    struct tracking *tracking; /* NULL: there is none (tests, simulation) */
+    struct monitors *monitors; /* NULL: the same */
+    char run_id[41];           /* 40 hex digits and NUL */
     int64_t started_ms;
     const char *executable;       /* argv[0], resolved; for INFO */
     const char *config_file;      /* absolute, or NULL */
