@@ -25,6 +25,7 @@ LEFT_OUT = {
     "client|kill": "it may close this connection: test_client_commands.py",
     "client|list": "one line a client, of what Redis has and we have: test_client_commands.py",
     "client|info": "as CLIENT LIST",
+    "client|tracking": "it brings pushes between the replies: test_tracking.py",
     "client|help": "we name the subcommands we have, in our words",
     "object|help": "as CLIENT HELP",
     "auth": "an AUTH that fails takes its time, so that passwords cannot be tried: test_server.py",

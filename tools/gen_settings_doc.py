@@ -38,6 +38,8 @@ MEANING = {
     'shards': 'Parts of the keyspace, each with a lock. A power of two. A directory keeps the number it was made with.',
     'databases': 'How many `SELECT` can choose from.',
     'lock-free-reads': 'GET and its like do not take the lock of their shard where that works.',
+    'tracking-table-max-keys': 'How many keys `CLIENT TRACKING` remembers. Over it one is forgotten, and told as if it had '
+        'changed. 0: no limit.',
     'maxmemory': 'Accepted and shown. **Not enforced yet**: nothing is evicted or refused.',
     'history': '`no`: from now on what is replaced is not kept, and a key that changes loses the past it had.',
     'history-memory': 'What the past may take. `10%` is a tenth of the live data, at least 64 MiB; it is the '

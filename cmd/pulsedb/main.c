@@ -14,7 +14,9 @@
 #include "base/mem.h"
 #include "command/acl.h"
 #include "command/block.h"
+#include "command/monitor.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 #include "log/persist.h"
 #include "notify.h"
 #include "program.h"
@@ -141,6 +143,13 @@ static bool configure_store(void *self, enum setting_id id, struct problem *why)
     return true;
 }
 
+static bool trim_tracking(void *self, enum setting_id id, struct problem *why) {
+    (void)id;
+    (void)why;
+    tracking_trim(((struct pulse *)self)->tracking);
+    return true;
+}
+
 static void hear_changes(struct pulse *pulse) {
     static const enum setting_id of_log[] = { SETTING_ID_loglevel, SETTING_ID_log_format,
                                               SETTING_ID_log_timestamp_format };
@@ -153,6 +162,7 @@ static void hear_changes(struct pulse *pulse) {
         settings_on_change(pulse->settings, of_log[i], configure_log, pulse);
     for (size_t i = 0; i < COUNT_OF(of_store); i++)
         settings_on_change(pulse->settings, of_store[i], configure_store, pulse);
+    settings_on_change(pulse->settings, SETTING_ID_tracking_table_max_keys, trim_tracking, pulse);
 }
 
 /* ---- start ---- */
@@ -206,6 +216,7 @@ static void users_changed(void *self) {
 static enum status make_store(struct program *program, struct problem *why) {
     struct pulse *pulse = &program->pulse;
     struct settings *settings = pulse->settings;
+    pulse->tracking = tracking_new(pulse);
     struct store_options options = {
         .env = pulse->env,
         .shards = program->shards,
@@ -220,6 +231,7 @@ static enum status make_store(struct program *program, struct problem *why) {
     pulse->pubsub = pubsub_new(pulse);
     program->sinks[0] = waiters_sink(pulse->waiters);
     program->sinks[1] = pubsub_sink(pulse->pubsub);
+    program->sinks[2] = tracking_sink(pulse->tracking);
     pulse->store = store_new(&options);
     pubsub_start(pulse->pubsub);
     store_on_pin_dropped(pulse->store, pin_dropped, pulse->log);
@@ -289,6 +301,7 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->sessions = sessions_new();
     pulse->acl = acl_new(pulse);
     if (acl_start(pulse->acl, why) != OK) return why->status;
+    pulse->monitors = monitors_new();
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     acl_on_change(pulse->acl, users_changed, pulse);
     hear_changes(pulse);
@@ -361,6 +374,8 @@ static void end(struct program *program) {
     pulse->waiters = waiters_free(pulse->waiters);
     pulse->acl = acl_free(pulse->acl);
     pulse->pubsub = pubsub_free(pulse->pubsub);
+    pulse->tracking = tracking_free(pulse->tracking);
+    pulse->monitors = monitors_free(pulse->monitors);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);

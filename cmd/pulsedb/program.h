@@ -28,7 +28,7 @@ struct program {
     char executable[PATH_MAX], dir[PATH_MAX];
     unsigned shards;
     struct siphash_key seed; /* of the keys' hash */
-    struct sink *sinks[2];   /* told of what is committed, in this order */
+    struct sink *sinks[3];   /* told of what is committed, in this order */
 
     /* Given on the command line, and no settings: */
     const char *restore_to; /* an instant; NULL: nothing is restored */

@@ -93,8 +93,8 @@ static enum outcome hello(struct call *call) {
             name = value;
         } else {
             struct bytes option = call->args[w.at];
-            return fail_format(call, "ERR Syntax error in HELLO option '%.*s'",
-                               (int)(option.len < 128 ? option.len : 128), option.data);
+            return fail_format(call, "ERR Syntax error in HELLO option '%.*s'", (int)option.len,
+                               option.data);
         }
     }
     enum outcome outcome = user ? let_in(call, call->args[user], call->args[user + 1]) : DONE;

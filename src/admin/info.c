@@ -2,6 +2,7 @@
  * there with the value that says so, because dashboards ask for the name. */
 #include "command/command.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 #include "log/persist.h"
 
 #include <inttypes.h>
@@ -115,6 +116,12 @@ static struct client_sums client_sums(struct pulse *pulse) {
     return sums;
 }
 
+static struct tracking_counts tracking_counts(const struct info *info) {
+    struct tracking_counts counts = {};
+    if (info->pulse->tracking) tracking_count(info->pulse->tracking, &counts);
+    return counts;
+}
+
 static void clients(struct info *info) {
     struct pulse *pulse = info->pulse;
     struct client_sums sums = client_sums(pulse);
@@ -126,7 +133,7 @@ static void clients(struct info *info) {
     put_count(info, "client_recent_max_output_buffer",
               atomic_load_explicit(&pulse->max_output_buffer, memory_order_relaxed));
     put_count(info, "blocked_clients", sums.blocked);
-    PUT_ZEROS(info, "tracking_clients");
+    put_count(info, "tracking_clients", tracking_counts(info).clients);
     put_count(info, "pubsub_clients",
               atomic_load_explicit(&pulse->pubsub_clients, memory_order_relaxed));
     PUT_ZEROS(info, "clients_in_timeout_table", "total_blocking_keys",
@@ -329,8 +336,12 @@ static void stats(struct info *info) {
     PUT_ZEROS(info, "latest_fork_usec", "total_forks", "migrate_cached_sockets",
               "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
               "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-              "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-              "tracking_total_prefixes", "unexpected_error_replies");
+              "current_active_defrag_time");
+    struct tracking_counts tracked = tracking_counts(info);
+    put_count(info, "tracking_total_keys", tracked.keys);
+    put_count(info, "tracking_total_items", tracked.items);
+    put_count(info, "tracking_total_prefixes", tracked.prefixes);
+    PUT_ZEROS(info, "unexpected_error_replies");
     put_count(info, "total_error_replies", counted(info, COUNTER_error_replies));
     put_count(info, "dump_payload_sanitizations", 0);
     put_count(info, "total_reads_processed", counted(info, COUNTER_reads_processed));

@@ -29,6 +29,12 @@ enum {
 
     SUBSCRIPTIONS_MAX = 1024 * 1024,            /* of one session */
     SUBSCRIPTIONS_SIZE_MAX = 256 * 1024 * 1024, /* bytes of their names */
+    PUSHED_SIZE_MAX =
+        32 * 1024 * 1024, /* unread output of one who is pushed to; then it is closed */
+    MONITORS_MAX = 1024,
+    MONITOR_LINE_MAX = 1024 * 1024, /* of one command; what is longer is cut */
+    TRACKING_PREFIXES_MAX = 1024,   /* of one session */
+    TRACKING_EVICTIONS_MAX = 16,    /* entries that make room for a new one at once */
 
     MULTI_COMMANDS_MAX = 1024 * 1024,
     MULTI_SIZE_MAX = 64 * 1024 * 1024, /* bytes of one MULTI's queue */

@@ -212,7 +212,7 @@ static void committed(struct sink *sink, uint64_t stamp, const struct change *ch
     if (atomic_load_explicit(&waiters->places, memory_order_relaxed) == 0) return;
     for (size_t i = 0; i < count; i++) {
         const struct change *change = &changes[i];
-        if (change->cause == CAUSE_SAID) continue;
+        if (change->kind == 0) continue; /* no data has changed */
         bool whole = change->kind == EFFECT_FLUSH || change->kind == EFFECT_UNFLUSH ||
                      change->kind == EFFECT_SWAP;
         if (whole)

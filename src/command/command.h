@@ -42,6 +42,7 @@ enum command_flag {
     CMD_MOVABLEKEYS = 1 << 18, /* COMMAND INFO finds this out itself */
 
     /* Ours: */
+    CMD_PAST = 1 << 20,       /* answers what was, which does not change (GETAT, DIFF) */
     CMD_SUBSCRIBED = 1 << 19, /* runs while its session listens to channels in RESP2 */
     CMD_CONTAINER = 1 << 24,
     CMD_PEEK = 1 << 25,     /* reads one key once, and may do so without its lock */

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 
+#include "command/monitor.h"
 #include "command/multi.h"
+#include "command/tracking.h"
 
 enum { SHOWN_WORD_MAX = 128 };
 
@@ -98,13 +100,26 @@ bool dispatch_shards(struct pulse *pulse, const struct command_info *info, const
     return true;
 }
 
+static bool shows_the_present(const struct call *call) {
+    uint32_t flags = call->info->flags;
+    return flags & CMD_READONLY && !(flags & CMD_PAST) && call->txn->at == 0;
+}
+
 enum outcome dispatch_run(struct call *call, struct txn *txn) {
     call->txn = txn;
     txn->event = call->info->command->event;
     if (call->info->flags & CMD_WRITE) {
         txn->actor = session_actor(call->session, call->pulse, call->info);
+        txn->session = call->session->id;
     }
-    if (UNLIKELY(session_has(call->session, SESSION_NO_TOUCH))) txn->flags |= TXN_NO_TOUCH;
+    uint32_t flags = atomic_load_explicit(&call->session->flags, memory_order_relaxed);
+    if (UNLIKELY(flags & (SESSION_NO_TOUCH | SESSION_TRACKING))) {
+        if (flags & SESSION_NO_TOUCH) txn->flags |= TXN_NO_TOUCH;
+        if (flags & SESSION_TRACKING) {
+            tracking_hear(call); /* before: what is told from here on comes after the answer */
+            if (shows_the_present(call)) tracking_remember(call);
+        }
+    }
     return call->info->command->run(call);
 }
 
@@ -126,6 +141,12 @@ static void finish(struct txn *txn, enum outcome outcome) {
         txn_commit(txn);
 }
 
+/* Who tracks reads under the lock: what that shows has been told to whoever is to be told, before it let go of it, and
+ * so is heard before the answer. */
+static bool may_peek(const struct call *call) {
+    return !session_has(call->session, SESSION_TRACKING);
+}
+
 static enum outcome run_command(struct call *call) {
     const struct command_info *info = call->info;
     struct pulse *pulse = call->pulse;
@@ -137,7 +158,7 @@ static enum outcome run_command(struct call *call) {
         outcome = run_in_past(call, &txn);
     } else if (LIKELY(call->first != NULL)) {
         unsigned with = flags & CMD_UNDO ? TXN_UNDO : 0;
-        if (LIKELY(flags & CMD_PEEK))
+        if (LIKELY(flags & CMD_PEEK && may_peek(call)))
             txn_begin_unlocked(&txn, call->worker, call->arena, TXN_PEEK);
         else
             txn_begin_single(&txn, call->worker, call->arena, call->first->shard, with);
@@ -204,6 +225,9 @@ static enum outcome dispatch_checked(struct call *call) {
     if (only_listens(call)) return refuse(call, fail_listener(call));
     const char *closed = closed_gate(call);
     if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
+    if (UNLIKELY(session_has(session, SESSION_MONITOR)) &&
+        info->flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE))
+        return refuse(call, fail(call, "ERR Replica can't interact with the keyspace"));
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
         return refuse(call, fail(call, "ERR this connection looks at the past and only reads: AT "
                                        "OFF brings it back"));
@@ -212,14 +236,18 @@ static enum outcome dispatch_checked(struct call *call) {
             return refuse(call, fail(call, "ERR Command not allowed inside a transaction"));
         return multi_queue(call);
     }
-    return run_command(call);
+    bool again = session->blocked != NULL; /* it was shown when it came */
+    enum outcome outcome = run_command(call);
+    if (!again && outcome != HELD) monitor_show(call);
+    return outcome;
 }
 
 /* Nothing is to be said about this call but its answer: one key, the right number of words, no
  * MULTI, no past, nobody who may not do everything. */
 static inline bool is_plain(const struct call *call) {
     const struct session *session = call->session;
-    uint32_t special = SESSION_MULTI | SESSION_NO_TOUCH | SESSION_PUBSUB;
+    uint32_t special =
+        SESSION_MULTI | SESSION_NO_TOUCH | SESSION_PUBSUB | SESSION_TRACKING | SESSION_MONITOR;
     return call->first && call->info->arity == (int)call->args_count &&
            session_is_unrestricted(session) && session->at == 0 &&
            !atomic_load_explicit(&call->pulse->gates, memory_order_relaxed) &&
@@ -236,7 +264,9 @@ enum outcome dispatch(struct call *call) {
         }
         return run_command(call);
     }
-    return dispatch_checked(call);
+    enum outcome outcome = dispatch_checked(call);
+    if (UNLIKELY(session_has(call->session, SESSION_TRACKING_CACHING))) tracking_end_caching(call);
+    return outcome;
 }
 
 enum outcome call_nested(struct call *call, uint64_t at, const struct bytes *args, size_t count) {

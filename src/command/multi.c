@@ -4,7 +4,9 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/dispatch.h"
+#include "command/monitor.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 
 struct queued {
     const struct command_info *info;
@@ -198,6 +200,7 @@ static enum outcome run_queued(struct call *call, struct txn *txn, const struct 
         if (outcome == FAILED) txn_rollback_to(txn, before);
         txn_settle(txn);
     }
+    monitor_show(&inner);
     txn->at = 0;
     if (!txn->pruned) return outcome;
     out_rewind(call->reply->out, mark);
@@ -269,6 +272,7 @@ static enum outcome run_transaction(struct call *call) {
     add_shards(call, set);
     UNINITIALIZED struct txn txn;
     txn_begin(&txn, call->worker, call->arena, set, TXN_MULTI | (multi->rollback ? TXN_UNDO : 0u));
+    if (UNLIKELY(session_has(call->session, SESSION_TRACKING))) tracking_hear(call);
     if (!watches_hold(call, &txn)) {
         txn_commit(&txn);
         call->reply->writer->null_array(call->reply);

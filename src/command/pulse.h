@@ -13,14 +13,17 @@ struct acl;
 struct env;
 struct log;
 struct mailbox;
+struct monitors;
 struct persist;
 struct pubsub;
 struct store;
+struct tracking;
 struct waiters;
 
 enum pulse_gate {
-    PULSE_LOADING = 1 << 0,  /* only commands with CMD_LOADING run */
-    PULSE_REFUSING = 1 << 1, /* the disk takes no writes: `refusal` is what they are told */
+    PULSE_LOADING = 1 << 0,   /* only commands with CMD_LOADING run */
+    PULSE_REFUSING = 1 << 1,  /* the disk takes no writes: `refusal` is what they are told */
+    PULSE_MONITORED = 1 << 2, /* everything runs, and is shown (monitor.h) */
 };
 
 enum shutdown_save {
@@ -40,9 +43,11 @@ struct pulse {
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
-    struct waiters *waiters; /* NULL: no command waits (tests) */
-    struct acl *acl;         /* NULL: there are no users, and everything is allowed (tests) */
-    char run_id[41];         /* 40 hex digits and NUL */
+    struct tracking *tracking; /* NULL: there is none (tests, simulation) */
+    struct monitors *monitors; /* NULL: the same */
+    struct waiters *waiters;   /* NULL: no command waits (tests) */
+    struct acl *acl;           /* NULL: there are no users, and everything is allowed (tests) */
+    char run_id[41];           /* 40 hex digits and NUL */
     int64_t started_ms;
     const char *executable;       /* argv[0], resolved; for INFO */
     const char *config_file;      /* absolute, or NULL */

@@ -14,18 +14,26 @@
 #include "base/mem.h"
 #include "command/acl.h"
 #include "command/block.h"
+#include "command/monitor.h"
 #include "command/multi.h"
 #include "command/pulse.h"
+#include "command/tracking.h"
 
 struct sessions {
     pthread_mutex_t lock;
     struct session *oldest, *newest;
     size_t count;
+    struct session **slots; /* by id; chained by same_slot */
+    size_t slots_count;     /* a power of two */
 };
+
+enum { SLOTS_LEAST = 64 };
 
 struct sessions *sessions_new(void) {
     struct sessions *sessions = mem_new_zero(sizeof *sessions);
     pthread_mutex_init(&sessions->lock, NULL);
+    sessions->slots_count = SLOTS_LEAST;
+    sessions->slots = mem_new_zero(SLOTS_LEAST * sizeof(struct session *));
     return sessions;
 }
 
@@ -33,8 +41,31 @@ struct sessions *sessions_free(struct sessions *sessions) {
     if (!sessions) return NULL;
     assert(sessions->count == 0);
     pthread_mutex_destroy(&sessions->lock);
+    mem_free(sessions->slots, sessions->slots_count * sizeof(struct session *));
     mem_free(sessions, sizeof *sessions);
     return NULL;
+}
+
+/* Ids are given one after another, so their low bits spread them evenly. */
+static struct session **slot_of(const struct sessions *sessions, uint64_t id) {
+    return &sessions->slots[id & (sessions->slots_count - 1)];
+}
+
+static void grow_slots(struct sessions *sessions) {
+    mem_free(sessions->slots, sessions->slots_count * sizeof(struct session *));
+    sessions->slots_count *= 2;
+    sessions->slots = mem_new_zero(sessions->slots_count * sizeof(struct session *));
+    for (struct session *session = sessions->oldest; session; session = session->next) {
+        struct session **slot = slot_of(sessions, session->id);
+        session->same_slot = *slot;
+        *slot = session;
+    }
+}
+
+static struct session *find(const struct sessions *sessions, uint64_t id) {
+    struct session *session = *slot_of(sessions, id);
+    while (session && session->id != id) session = session->same_slot;
+    return session;
 }
 
 static void link_newest(struct sessions *sessions, struct session *session) {
@@ -44,7 +75,13 @@ static void link_newest(struct sessions *sessions, struct session *session) {
     else
         sessions->oldest = session;
     sessions->newest = session;
-    sessions->count++;
+    if (++sessions->count > sessions->slots_count) {
+        grow_slots(sessions);
+        return;
+    }
+    struct session **slot = slot_of(sessions, session->id);
+    session->same_slot = *slot;
+    *slot = session;
 }
 
 static void unlink_session(struct sessions *sessions, struct session *session) {
@@ -57,6 +94,9 @@ static void unlink_session(struct sessions *sessions, struct session *session) {
     else
         sessions->newest = session->previous;
     session->previous = session->next = NULL;
+    struct session **link = slot_of(sessions, session->id);
+    while (*link != session) link = &(*link)->same_slot;
+    *link = session->same_slot;
     sessions->count--;
 }
 
@@ -92,6 +132,8 @@ static void leave_channels(struct session *session, struct pulse *pulse) {
 
 void session_deinit(struct session *session, struct pulse *pulse) {
     leave_channels(session, pulse);
+    tracking_stop(session, pulse);
+    monitor_stop(session, pulse);
     pthread_mutex_lock(&pulse->sessions->lock);
     unlink_session(pulse->sessions, session);
     pthread_mutex_unlock(&pulse->sessions->lock);
@@ -149,6 +191,8 @@ bool session_set_library(struct session *session, struct pulse *pulse, bool vers
 void session_reset(struct session *session, struct pulse *pulse) {
     multi_discard(session);
     leave_channels(session, pulse);
+    tracking_stop(session, pulse);
+    monitor_stop(session, pulse);
     session_select(session, 0);
     session->at = 0;
     session->reply_mode = REPLY_ON;
@@ -200,6 +244,29 @@ size_t sessions_count(struct sessions *sessions) {
     return count;
 }
 
+struct session *sessions_find(struct sessions *sessions, uint64_t id) {
+    pthread_mutex_lock(&sessions->lock);
+    struct session *session = find(sessions, id);
+    pthread_mutex_unlock(&sessions->lock);
+    return session;
+}
+
+struct mailbox *sessions_mailbox(struct sessions *sessions, uint64_t id) {
+    pthread_mutex_lock(&sessions->lock);
+    const struct session *session = find(sessions, id);
+    struct mailbox *mailbox = session ? session->mailbox : NULL;
+    pthread_mutex_unlock(&sessions->lock);
+    return mailbox;
+}
+
+struct reply *session_push_bounded(struct session *session) {
+    struct reply *reply = session_push(session);
+    if (!reply || LIKELY(out_pending(reply->out) <= PUSHED_SIZE_MAX)) return reply;
+    atomic_store_explicit(&session->kill, true, memory_order_release);
+    mailbox_ring(session->mailbox);
+    return NULL;
+}
+
 void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
                    void *self) {
     pthread_mutex_lock(&sessions->lock);
@@ -211,18 +278,22 @@ void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct s
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* The letters of flags=, at least "N". */
-enum { FLAGS_SHOWN_MAX = 16 };
+enum { FLAGS_SIZE = 16 };
 
-static void show_flags(const struct session *session, char out[FLAGS_SHOWN_MAX]) {
+/* The letters of flags=, at least "N". */
+static void show_flags(const struct session *session, char out[FLAGS_SIZE]) {
     static const struct {
         enum session_flag flag;
         char letter;
     } letters[] = {
-        { SESSION_PUBSUB, 'P' },     { SESSION_MULTI, 'x' },    { SESSION_BLOCKED, 'b' },
-        { SESSION_DIRTY_EXEC, 'd' }, { SESSION_UNIX, 'U' },     { SESSION_CLOSE_SOON, 'c' },
-        { SESSION_NO_EVICT, 'e' },   { SESSION_NO_TOUCH, 'T' },
+        { SESSION_MONITOR, 'O' },        { SESSION_PUBSUB, 'P' },
+        { SESSION_MULTI, 'x' },          { SESSION_BLOCKED, 'b' },
+        { SESSION_TRACKING, 't' },       { SESSION_TRACKING_BROKEN, 'R' },
+        { SESSION_TRACKING_BCAST, 'B' }, { SESSION_DIRTY_EXEC, 'd' },
+        { SESSION_UNIX, 'U' },           { SESSION_CLOSE_SOON, 'c' },
+        { SESSION_NO_EVICT, 'e' },       { SESSION_NO_TOUCH, 'T' },
     };
+    static_assert(COUNT_OF(letters) < FLAGS_SIZE, "all of them, and a NUL");
     size_t at = 0;
     for (size_t i = 0; i < COUNT_OF(letters); i++)
         if (session_has(session, letters[i].flag)) out[at++] = letters[i].letter;
@@ -240,7 +311,7 @@ static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
 }
 
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms) {
-    char flags[FLAGS_SHOWN_MAX];
+    char flags[FLAGS_SIZE];
     show_flags(session, flags);
     const struct command_info *running =
         atomic_load_explicit(&session->running, memory_order_relaxed);
@@ -252,13 +323,16 @@ struct bytes session_line(const struct session *session, struct arena *arena, in
     int64_t multi = session_has(session, SESSION_MULTI)
                         ? (int64_t)atomic_load_explicit(&session->multi_count, memory_order_relaxed)
                         : -1;
+    bool tracks = session_has(session, SESSION_TRACKING);
+    int64_t redirect =
+        tracks ? (int64_t)atomic_load_explicit(&session->redirect, memory_order_relaxed) : -1;
     return arena_format(
         arena,
         "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%.*s age=%" PRId64 " idle=%" PRId64
         " flags=%s db=%u sub=%u psub=%u ssub=%u multi=%" PRId64 " qbuf=%" PRIu64
         " qbuf-free=%" PRIu64 " argv-mem=%" PRIu64 " multi-mem=%" PRIu64 " rbs=%" PRIu64
         " rbp=%" PRIu64 " obl=%" PRIu64 " oll=%" PRIu64 " omem=%" PRIu64 " tot-mem=%" PRIu64
-        " events=%s cmd=%.*s user=%.*s redir=-1 resp=%u lib-name=%.*s lib-ver=%.*s",
+        " events=%s cmd=%.*s user=%.*s redir=%" PRId64 " resp=%u lib-name=%.*s lib-ver=%.*s",
         session->id, session->address, session->local_address, session->fd, (int)session->name.len,
         session->name.data ? session->name.data : "", seconds_since(session->created_ms, now_ms),
         seconds_since(atomic_load_explicit(&session->active_ms, memory_order_relaxed), now_ms),
@@ -268,7 +342,7 @@ struct bytes session_line(const struct session *session, struct arena *arena, in
         atomic_load_explicit(&session->ssub_count, memory_order_relaxed), multi, query, room, args,
         queued, output, output, output, refs, output,
         query + room + args + queued + output + (uint64_t)sizeof *session, output ? "rw" : "r",
-        (int)command.len, command.data, (int)user.len, user.data,
+        (int)command.len, command.data, (int)user.len, user.data, redirect,
         atomic_load_explicit(&session->protocol, memory_order_relaxed), (int)session->library.len,
         session->library.data ? session->library.data : "", (int)session->library_version.len,
         session->library_version.data ? session->library_version.data : "");

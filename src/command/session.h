@@ -35,8 +35,16 @@ enum session_flag { /* in `flags`, set by its own thread, read by any */
                     SESSION_PAUSED = 1 << 6,     /* held by CLIENT PAUSE */
                     SESSION_BLOCKED = 1 << 7,
                     SESSION_HTTP = 1 << 8,
-                    SESSION_LOADER = 1 << 9,  /* brings the data itself: need not wait for it */
-                    SESSION_PUBSUB = 1 << 10, /* is subscribed to something */
+                    SESSION_LOADER = 1 << 9,    /* brings the data itself: need not wait for it */
+                    SESSION_TRACKING = 1 << 10, /* CLIENT TRACKING, and how: tracking.h */
+                    SESSION_TRACKING_BCAST = 1 << 11,
+                    SESSION_TRACKING_OPTIN = 1 << 12,
+                    SESSION_TRACKING_OPTOUT = 1 << 13,
+                    SESSION_TRACKING_NOLOOP = 1 << 14,
+                    SESSION_TRACKING_CACHING = 1 << 15, /* CLIENT CACHING, for the next command */
+                    SESSION_TRACKING_BROKEN = 1 << 16,  /* who it redirects to is gone */
+                    SESSION_MONITOR = 1 << 17,          /* is shown every command */
+                    SESSION_PUBSUB = 1 << 18,           /* is subscribed to something */
 };
 
 /* How something that is no answer reaches the session's peer (session_push). */
@@ -79,6 +87,9 @@ struct session {
     uint32_t actors_next;
     uint64_t commands; /* run so far */
     uint64_t gate;     /* the newest stamp that its replies show: they leave when that is safe */
+    struct bytes *prefixes; /* CLIENT TRACKING's, in order; mem_new'd, and so is each text */
+    size_t prefixes_count;
+    struct mailbox *redirect_to; /* of the session `redirect` */
 
     /* Everyone's: */
     uint64_t id;
@@ -92,12 +103,13 @@ struct session {
     _Atomic(const struct command_info *) running; /* last command, for cmd= */
     _Atomic bool kill;                            /* its owner is to close it */
     _Atomic uint32_t unblock;                     /* 0, or 1 TIMEOUT, 2 ERROR: CLIENT UNBLOCK */
+    _Atomic uint64_t redirect;                    /* who gets its invalidations; 0: itself */
     struct bytes name, library, library_version;  /* mem_new'd; registry's lock */
     struct bytes user;                            /* registry's lock; acl_users.c's */
     uint64_t user_id;                             /* registry's lock; 0: no user at all */
     int fd;
-    struct mailbox *mailbox;         /* whom to wake; NULL: nobody (tests) */
-    struct session *previous, *next; /* registry's lock */
+    struct mailbox *mailbox;                     /* whom to wake; NULL: nobody (tests) */
+    struct session *previous, *next, *same_slot; /* registry's lock */
 };
 
 struct sessions; /* the registry */
@@ -137,7 +149,14 @@ static inline void session_pushed(struct session *session, uint64_t gate) {
     session->carrier->done(session, gate);
 }
 
+/* The same, with a bound on what waits for a peer that does not read: over PUSHED_SIZE_MAX it is closed. */
+struct reply *session_push_bounded(struct session *session);
+
 size_t sessions_count(struct sessions *sessions);
+/* A session by its id, or NULL. Only its own thread may look at more of it than whether it is there. */
+struct session *sessions_find(struct sessions *sessions, uint64_t id);
+/* The mailbox of a session that is there, else NULL. Mailboxes outlive sessions. */
+struct mailbox *sessions_mailbox(struct sessions *sessions, uint64_t id);
 /* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */
 void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
                    void *self);

@@ -34,6 +34,7 @@ struct change {
     struct key key;    /* name borrowed until the sink returns; empty for FLUSH and SWAP */
     const char *event; /* the command's word for it ("set", "incrby"); NULL: none */
     struct bytes text; /* CAUSE_SAID: what is said; borrowed as well */
+    uint64_t session;  /* whose command it was; 0: nobody's (what expires) */
     uint64_t gate;     /* CAUSE_SAID: it may be heard when this stamp is safe, and the commit's */
     uint8_t kind;      /* enum effect_kind; 0 where no data has changed */
     uint8_t cause;     /* enum change_cause */

@@ -30,6 +30,7 @@ COLD void txn_note(struct txn *txn, const struct key *key, uint8_t kind, uint8_t
     }
     struct change *change = told_new(txn);
     *change = (struct change){ *key, event, .kind = kind, .cause = cause, .fresh = fresh };
+    if (cause == CAUSE_COMMAND) change->session = txn->session;
     change->key.name = arena_copy(txn->arena, key->name);
 }
 

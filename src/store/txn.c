@@ -43,6 +43,7 @@ static void begin(struct txn *txn, struct worker *worker, struct arena *arena, u
     txn->now_ms = worker->now_ms;
     txn->pruned_before = 0;
     txn->event = NULL;
+    txn->session = 0;
     txn->actor = ACTOR_UNKNOWN;
     txn->flags = (uint8_t)flags;
     txn->pruned = txn->marked = txn->unlocked = false;

@@ -68,6 +68,7 @@ struct txn {
     uint64_t
         pruned_before; /* set with `pruned`: the key's or the database's oldest known instant, ns */
     const char *event; /* what sinks are told; the command's */
+    uint64_t session;  /* the same: who has sent it, 0 for nobody */
     uint16_t actor;    /* who writes: store_actor_intern */
     uint8_t flags;     /* enum txn_flag */
     bool pruned;
