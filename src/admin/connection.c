@@ -93,8 +93,10 @@ static enum outcome hello(struct call *call) {
             name = value;
         } else {
             struct bytes option = call->args[w.at];
-            return fail_format(call, "ERR Syntax error in HELLO option '%.*s'", (int)option.len,
-                               option.data);
+            struct bytes text = arena_format(call->arena, "ERR Syntax error in HELLO option '%.*s'",
+                                             (int)option.len, option.data);
+            call->reply->writer->error(call->reply, text); /* however long, as in Redis */
+            return FAILED;
         }
     }
     enum outcome outcome = user ? let_in(call, call->args[user], call->args[user + 1]) : DONE;

@@ -312,7 +312,7 @@ bool multi_would_write(const struct call *call) {
 }
 
 enum outcome multi_fail_gate(struct call *call, const char *why) {
-    if (call->info->command->run != exec || !session_has(call->session, SESSION_MULTI)) {
+    if (call->info->command->run != exec) {
         multi_spoil(call->session);
         return fail(call, why);
     }
