@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 #include "log/persist.h"
 #include "notify.h"
@@ -267,6 +268,7 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(pulse->env, pulse->settings);
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     hear_changes(pulse);
     atomic_store(&pulse->gates, PULSE_LOADING);
@@ -335,6 +337,7 @@ static void end(struct program *program) {
     if (program->pidfile) unlink(program->pidfile);
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
+    pulse->observer = observer_free(pulse->observer);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);
@@ -373,6 +376,7 @@ static enum status restore(struct program *program, struct problem *why) {
     if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(pulse->env, pulse->settings);
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     return durable_restore(program, why);
 }

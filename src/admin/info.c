@@ -1,5 +1,6 @@
 /* info.c: INFO, under Redis' names: sections of name:value lines. What this server has not (yet) is
  * there with the value that says so, because dashboards ask for the name. */
+#include "admin/info_calls.h"
 #include "command/command.h"
 #include "command/pulse.h"
 #include "log/persist.h"
@@ -374,6 +375,18 @@ static void nothing(struct info *info) {
     (void)info;
 }
 
+static void commandstats(struct info *info) {
+    info_commandstats(info->pulse, &info->text);
+}
+
+static void errorstats(struct info *info) {
+    info_errorstats(info->pulse, &info->text);
+}
+
+static void latencystats(struct info *info) {
+    info_latencystats(info->pulse, info->call->arena, &info->text);
+}
+
 static void cluster(struct info *info) {
     put_text(info, "cluster_enabled", "0");
 }
@@ -432,9 +445,9 @@ static const struct section {
     { "replication", "Replication", true, replication },
     { "cpu", "CPU", true, cpu },
     { "modules", "Modules", true, nothing },
-    { "commandstats", "Commandstats", false, nothing },
-    { "errorstats", "Errorstats", true, nothing },
-    { "latencystats", "Latencystats", false, nothing },
+    { "commandstats", "Commandstats", false, commandstats },
+    { "errorstats", "Errorstats", true, errorstats },
+    { "latencystats", "Latencystats", false, latencystats },
     { "cluster", "Cluster", true, cluster },
     { "keyspace", "Keyspace", true, keyspace },
     { "pulsedb", "PulseDB", true, pulsedb },

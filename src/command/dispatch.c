@@ -39,6 +39,7 @@ static bool needs_password(const struct call *call) {
 }
 
 static enum outcome refuse(struct call *call, enum outcome outcome) {
+    call->refused = true;
     multi_spoil(call->session); /* a MULTI that had an error while it was queued fails at EXEC */
     return outcome;
 }
@@ -146,14 +147,19 @@ static enum outcome dispatch_checked(struct call *call) {
     if (UNLIKELY(needs_password(call)))
         return refuse(call, fail(call, "NOAUTH Authentication required."));
     const char *closed = closed_gate(call);
-    if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
+    if (UNLIKELY(closed != NULL)) {
+        call->refused = true;
+        return multi_fail_gate(call, closed);
+    }
     if (UNLIKELY(session->at != 0) && info->flags & CMD_WRITE)
         return refuse(call, fail(call, "ERR this connection looks at the past and only reads: AT "
                                        "OFF brings it back"));
     if (queued) {
         if (info->flags & CMD_NO_MULTI)
             return refuse(call, fail(call, "ERR Command not allowed inside a transaction"));
-        return multi_queue(call);
+        if (multi_queue(call) == DONE) return POSTPONED;
+        call->refused = true;
+        return FAILED;
     }
     return run_command(call);
 }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/dispatch.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 
 struct queued {
@@ -133,8 +134,24 @@ static bool watches_hold(struct call *call, struct txn *txn) {
     return true;
 }
 
-/* One queued command, in the transaction of all. */
-static void run_queued(struct call *call, struct txn *txn, const struct queued *queued) {
+/* It is counted as if it had been sent alone; EXEC has not failed because it has. */
+static void note(const struct call *inner, uint64_t errors, uint64_t *ticks) {
+    struct observer *observer = inner->pulse->observer;
+    uint64_t now = ticks_now(), more = inner->reply->errors - errors;
+    if (UNLIKELY(more != 0)) {
+        counter_add(worker_counters(inner->worker), COUNTER_error_replies, more);
+        observer_errors(observer, inner->calls, bytes_of(inner->reply->error_code), more);
+        calls_fail(inner->calls, inner->info->id);
+        inner->reply->errors = errors;
+    }
+    observer_ran(observer, inner->calls, inner, now - *ticks);
+    *ticks = now;
+}
+
+/* One queued command, in the transaction of all. It began at `*ticks`, which becomes when it ended. */
+static void run_queued(struct call *call, struct txn *txn, const struct queued *queued,
+                       uint64_t *ticks) {
+    uint64_t errors = call->reply->errors;
     struct call inner = *call;
     inner.info = queued->info;
     inner.args = queued->args;
@@ -158,9 +175,11 @@ static void run_queued(struct call *call, struct txn *txn, const struct queued *
         txn_settle(txn);
     }
     txn->at = 0;
-    if (!txn->pruned) return;
-    out_rewind(call->reply->out, mark);
-    fail_pruned(&inner, txn->pruned_before);
+    if (txn->pruned) {
+        out_rewind(call->reply->out, mark);
+        fail_pruned(&inner, txn->pruned_before);
+    }
+    note(&inner, errors, ticks);
 }
 
 static enum outcome exec(struct call *call) {
@@ -190,7 +209,8 @@ static enum outcome exec(struct call *call) {
     }
     session_flag_set(session, SESSION_MULTI, false);
     call->reply->writer->array(call->reply, multi->count);
-    for (size_t i = 0; i < multi->count; i++) run_queued(call, &txn, &multi->queue[i]);
+    uint64_t ticks = ticks_now();
+    for (size_t i = 0; i < multi->count; i++) run_queued(call, &txn, &multi->queue[i], &ticks);
     txn_commit(&txn);
     multi_discard(session);
     return DONE;

@@ -11,6 +11,7 @@
 
 struct env;
 struct log;
+struct observer;
 struct persist;
 struct store;
 
@@ -35,7 +36,8 @@ struct pulse {
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
-    char run_id[41]; /* 40 hex digits and NUL */
+    struct observer *observer; /* observe.h; needed by whoever runs commands */
+    char run_id[41];           /* 40 hex digits and NUL */
     int64_t started_ms;
     const char *executable;       /* argv[0], resolved; for INFO */
     const char *config_file;      /* absolute, or NULL */

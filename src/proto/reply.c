@@ -108,6 +108,9 @@ static void put_status(struct reply *reply, struct bytes text) {
 
 static void put_error(struct reply *reply, struct bytes text) {
     reply->errors++;
+    size_t len = text.len < REPLY_CODE_SIZE ? text.len : REPLY_CODE_SIZE - 1;
+    memcpy(reply->error_code, text.data, len);
+    reply->error_code[len] = '\0';
     put_line(reply, '-', text);
 }
 

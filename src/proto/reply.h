@@ -36,10 +36,13 @@ struct reply_writer {
     void (*push)(struct reply *reply, size_t count);
 };
 
+enum { REPLY_CODE_SIZE = 32 };
+
 struct reply {
     const struct reply_writer *writer;
     struct out *out;
     uint64_t errors; /* error replies written so far, for the one who counts them */
+    char error_code[REPLY_CODE_SIZE]; /* what the last of them begins with, and a NUL */
 };
 
 extern const struct reply_writer resp2_writer, resp3_writer;

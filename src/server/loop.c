@@ -9,6 +9,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "command/observe.h"
 #include "log/persist.h"
 #include "server/inside.h"
 
@@ -110,7 +111,7 @@ static COLD void refuse_malformed(struct loop *loop, struct connection *c) {
     log_line(loop->pulse->log, LOG_VERBOSE, "Closed a client for what it sent",
              LOG_S("addr", c->session.address), LOG_B("error", error));
     c->reply.writer->error(&c->reply, error);
-    counter_add(loop->counters, COUNTER_error_replies, 1);
+    batch_note_error(loop->batch, &c->reply);
     start_closing(c);
 }
 
@@ -514,10 +515,14 @@ static void each_second(struct loop *loop, int64_t now) {
 /* ---- the turn ---- */
 
 static void do_chores(struct loop *loop, int64_t now) {
+    struct observer *observer = loop->pulse->observer;
+    uint64_t began = ticks_now();
     loop->chores_ms = now;
     loop->chores_again_ns = worker_now_ns(loop->worker) + CHORES_BUDGET_NS + CHORES_PAUSE_NS;
     loop->more_chores = worker_chores(loop->worker, loop->index,
                                       (unsigned)loop->server->loops_count, CHORES_BUDGET_NS);
+    uint64_t ms = (uint64_t)ticks_to_us(observer->rate, ticks_now() - began) / 1000;
+    latency_add(&observer->latency, LATENCY_EXPIRE_CYCLE, ms, now / SECOND_MS);
 }
 
 static void bury(struct loop *loop) {
