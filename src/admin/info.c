@@ -144,11 +144,6 @@ static uint64_t memory_peak(struct pulse *pulse, uint64_t used) {
     return used > peak ? used : peak;
 }
 
-static uint64_t system_memory(void) {
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
-}
-
 static void memory_of_allocator(struct info *info, uint64_t used, uint64_t resident) {
     uint64_t beyond = resident > used ? resident - used : 0;
     put_ratio(info, "allocator_frag_ratio", 1);
@@ -177,7 +172,7 @@ static void memory(struct info *info) {
     put_count(info, "allocator_allocated", used);
     put_count(info, "allocator_active", used);
     put_count(info, "allocator_resident", resident);
-    put_size(info, "total_system_memory", system_memory());
+    put_size(info, "total_system_memory", pulse_machine_memory());
     put_size(info, "used_memory_lua", 0);
     PUT_ZEROS(info, "used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts",
               "number_of_functions", "number_of_libraries", "used_memory_vm_functions");
@@ -314,8 +309,9 @@ static void stats(struct info *info) {
     put_count(info, "expired_keys", counted(info, COUNTER_expired_keys));
     put_ratio(info, "expired_stale_perc", 0);
     PUT_ZEROS(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds",
-              "evicted_keys", "evicted_clients", "total_eviction_exceeded_time",
-              "current_eviction_exceeded_time");
+              "evicted_keys");
+    put_count(info, "evicted_clients", counted(info, COUNTER_clients_evicted));
+    PUT_ZEROS(info, "total_eviction_exceeded_time", "current_eviction_exceeded_time");
     put_count(info, "keyspace_hits", counted(info, COUNTER_keyspace_hits));
     put_count(info, "keyspace_misses", counted(info, COUNTER_keyspace_misses));
     PUT_ZEROS(info, "pubsub_channels", "pubsub_patterns", "pubsubshard_channels",

@@ -35,7 +35,9 @@ static struct multi *multi_of(struct session *session) {
 static void show(struct session *session) {
     const struct multi *multi = session->multi;
     atomic_store_explicit(&session->multi_count, (uint32_t)multi->count, memory_order_relaxed);
-    atomic_store_explicit(&session->multi_size, multi->size, memory_order_relaxed);
+    size_t size = multi->size + multi->cap * sizeof *multi->queue +
+                  multi->watched_cap * sizeof *multi->watched;
+    atomic_store_explicit(&session->multi_size, size, memory_order_relaxed);
     atomic_store_explicit(&session->watch_count, (uint32_t)multi->watched_count,
                           memory_order_relaxed);
 }

@@ -59,3 +59,4 @@ void pulse_wake(struct pulse *pulse);
 /* Bytes that the allocator has handed out (jemalloc's stats.allocated), and resident ones. */
 uint64_t pulse_used_memory(void);
 uint64_t pulse_resident_memory(void);
+uint64_t pulse_machine_memory(void); /* all there is; 0: unknown */

@@ -61,6 +61,7 @@ struct session {
     _Atomic uint32_t db_shown, protocol, multi_count, watch_count;
     _Atomic int64_t active_ms; /* last interaction */
     _Atomic uint64_t query_size, query_room, args_size, multi_size, output_size, output_refs;
+    _Atomic uint64_t memory; /* all its buffers, at the end of its last turn: maxmemory-clients */
     _Atomic(const struct command_info *) running; /* last command, for cmd= */
     _Atomic bool kill;                            /* its owner is to close it */
     _Atomic uint32_t unblock;                     /* 0, or 1 TIMEOUT, 2 ERROR: CLIENT UNBLOCK */

@@ -27,7 +27,8 @@
     X(batches)                /* batches run */                                \
     X(auth_failures)          /* INFO acl_access_denied_auth */                \
     X(clients_closed_output)  /* closed for their unread output */             \
-    X(clients_closed_query)   /* closed for their query buffer */
+    X(clients_closed_query)   /* closed for their query buffer */              \
+    X(clients_evicted)        /* INFO evicted_clients: maxmemory-clients */
 
 enum counter {
 #define X(name) COUNTER_##name,

@@ -101,6 +101,7 @@ void connection_close(struct connection *c) {
     if (c->state == CONNECTION_CLOSING)
         (void)!recv(c->fd, NULL, DRAIN_MAX, MSG_DONTWAIT | MSG_TRUNC);
     leave_place(c);
+    clients_memory_leave(c);
     if (c->watched & EPOLLOUT) loop->unsent--;
     close(c->fd);
     c->state = CONNECTION_CLOSED;

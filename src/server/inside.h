@@ -56,8 +56,9 @@ struct loop {
     uint64_t acked; /* replies that show nothing younger may leave (persist_acked) */
     uint64_t owed,
         owed_ns; /* `always`: the newest stamp that the log was not yet asked for; since when */
-    _Atomic bool waits; /* somebody is in `waiting`: to be rung when that moves */
-    uint32_t unsent;    /* connections that wait for EPOLLOUT */
+    _Atomic bool waits;    /* somebody is in `waiting`: to be rung when that moves */
+    uint32_t unsent;       /* connections that wait for EPOLLOUT */
+    int64_t untold_memory; /* of its clients, not yet in server->clients_memory */
     bool more_chores, stopping, listening;
     int64_t event_ms;         /* the last turn that had anything to do */
     uint64_t chores_again_ns; /* with more_chores: not before */
@@ -100,7 +101,10 @@ struct server {
     bool watched;
     struct mailbox bell; /* wakes the watcher */
     _Atomic bool stopping;
-    _Atomic int64_t connections;                     /* for maxclients */
+    _Atomic int64_t connections;    /* for maxclients */
+    _Atomic int64_t clients_memory; /* all clients' buffers: clients_memory.c */
+    _Atomic bool evicting;          /* some loop looks for those to close */
+    uint64_t machine_memory;
     uint64_t last_commands, last_input, last_output; /* the first loop's, for rates */
     pthread_mutex_t listeners_lock;
     struct listener *listeners; /* listeners_lock; open ones */
@@ -114,5 +118,9 @@ void *loop_run(void *loop);                                   /* a thread */
 /* Accepts what waits at a listener, here or for a loop with fewer connections. */
 void loop_accept(struct loop *loop, struct listener *listener);
 void loop_take_inbox(struct loop *loop); /* sockets that others have accepted for this loop */
+/* What the connection holds now, at the end of its turn; may have others closed, or it, later. */
+void clients_memory_weigh(struct connection *connection);
+void clients_memory_leave(struct connection *connection); /* it holds nothing any more */
+void clients_memory_check(struct loop *loop);             /* closes the largest if need be */
 void loop_listen(struct loop *loop, bool on);
 void loop_ring(struct loop *loop); /* any thread: wakes it, for what it looks at in every turn */

@@ -212,6 +212,7 @@ static void publish(struct loop *loop, struct connection *c, size_t pending) {
     show(&session->query_room, c->in.cap - c->in.len);
     show(&session->output_size, pending);
     show(&session->output_refs, c->out.refs_count - c->out.refs_sent);
+    clients_memory_weigh(c);
     if (UNLIKELY(c->in.cap > atomic_load_explicit(&loop->query_max, memory_order_relaxed)))
         show(&loop->query_max, c->in.cap);
     if (UNLIKELY(pending > atomic_load_explicit(&loop->output_max, memory_order_relaxed)))
@@ -510,6 +511,7 @@ static void each_second(struct loop *loop, int64_t now) {
             close_for(c, COUNTER_clients_closed_output, output_too_long);
     }
     if (loop->index == 0) measure(loop, elapsed_ms);
+    if (loop->index == 0) clients_memory_check(loop); /* the settings may be others */
 }
 
 /* ---- the turn ---- */
