@@ -212,8 +212,7 @@ void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct s
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* The letters of flags=, at least "N". */
-static void show_flags(const struct session *session, char out[8]) {
+void session_flags_text(const struct session *session, char out[SESSION_FLAGS_SIZE]) {
     static const struct {
         enum session_flag flag;
         char letter;
@@ -239,8 +238,8 @@ static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
 }
 
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms) {
-    char flags[8];
-    show_flags(session, flags);
+    char flags[SESSION_FLAGS_SIZE];
+    session_flags_text(session, flags);
     const struct command_info *running =
         atomic_load_explicit(&session->running, memory_order_relaxed);
     struct bytes command = running ? running->name : BYTES("NULL");

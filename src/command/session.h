@@ -105,6 +105,9 @@ size_t sessions_count(struct sessions *sessions);
 /* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */
 void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
                    void *self);
+enum { SESSION_FLAGS_SIZE = 16 };
+/* Its flags= in CLIENT LIST, at least "N". */
+void session_flags_text(const struct session *session, char out[SESSION_FLAGS_SIZE]);
 /* One line of CLIENT LIST / CLIENT INFO, without its newline. Under the registry's lock. */
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms);
 
