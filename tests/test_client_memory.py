@@ -115,12 +115,12 @@ def test_a_lower_budget_counts_at_once(pulse_server):
 
 
 def test_a_percentage_is_of_maxmemory(pulse_server):
-    server = pulse_server("--maxmemory", "80mb", "--maxmemory-clients", "10%")
+    server = pulse_server("--maxmemory", "100mb", "--maxmemory-clients", "10%")
     with server.conn() as me, server.conn() as large:
-        unfinished(large, 3 * MB)
-        assert eventually(lambda: any(int(c["qbuf"]) >= 3 * MB for c in lines(me).values()))
+        unfinished(large, 1 * MB)
+        assert eventually(lambda: any(int(c["qbuf"]) >= 1 * MB for c in lines(me).values()))
         with server.conn() as larger:
-            unfinished(larger, 7 * MB)
+            unfinished(larger, 11 * MB)
             assert eventually(lambda: info(me, "evicted_clients") == 1)
             assert gone(larger)
 
