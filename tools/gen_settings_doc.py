@@ -59,6 +59,14 @@ MEANING = {
         'second. `no`: what the kernel had not written yet.',
     'save': 'Pairs of seconds and changes: a snapshot after so long, if so much was changed; at most 16. The default '
         'counts only with `appendonly no`; what is set, always.',
+    'maxmemory-clients': 'What the buffers of all clients may take together; then the largest are closed. A percentage is '
+        'of `maxmemory`, or of the memory of the machine. 0: 25 %. See [observability.md](observability.md).',
+    'slowlog-log-slower-than': 'SLOWLOG keeps a command that took so many microseconds. 0: every command. -1: none. '
+        'See [observability.md](observability.md).',
+    'slowlog-max-len': 'How many of them, the newest; a million at most.',
+    'latency-monitor-threshold': 'LATENCY keeps what took so many milliseconds. 0: nothing.',
+    'latency-tracking': 'INFO has its section `latencystats`. How long commands take is counted in any case.',
+    'latency-tracking-info-percentiles': 'Which percentiles that section has; at most 32.',
     'loglevel': 'What is logged.',
     'logfile': 'Where. Empty: standard output. SIGHUP opens it anew.',
     'log-format': 'Lines as Redis writes them, or `key=value`, or JSON.',

@@ -2,6 +2,7 @@
  * log and commands. There is one thread, which calls in turn what are threads there. */
 #include "base/env.h"
 #include "base/log.h"
+#include "command/observe.h"
 #include "sim.h"
 #include "store/store.h"
 
@@ -90,6 +91,7 @@ static void unmake(struct sim *sim) {
     if (process->worker) process->worker = worker_free(process->worker);
     pulse->persist = persist_free(pulse->persist);
     pulse->store = store_free(pulse->store);
+    pulse->observer = observer_free(pulse->observer);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->settings = settings_free(pulse->settings);
     pulse->log = log_free(pulse->log);
@@ -115,9 +117,13 @@ enum status process_start(struct sim *sim, struct problem *why) {
     if (status == OK)
         status = settings_set(pulse->settings, SETTING_ID_appendonly,
                               sim->appendonly ? BYTES("yes") : BYTES("no"), why);
+    if (status == OK) /* how long a command takes there is no part of the simulated world */
+        status =
+            settings_set(pulse->settings, SETTING_ID_slowlog_log_slower_than, BYTES("-1"), why);
     settings_on_change(pulse->settings, SETTING_ID_appendfsync, log_configured, sim);
     settings_on_change(pulse->settings, SETTING_ID_appendonly, log_configured, sim);
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(sim->env, pulse->settings);
     pulse->commands = sim->commands;
     pulse->started_ms = (int64_t)(env_realtime_ns(sim->env) / 1'000'000);
     if (status == OK) status = recover(sim, why);

@@ -4,6 +4,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "command/observe.h"
 #include "history/instant.h"
 #include "log/persist.h"
 #include "program.h"
@@ -75,7 +76,8 @@ enum status durable_open(struct program *program, struct problem *why) {
                                        .threads = true,
                                        .load_threads = server_threads(pulse->settings),
                                        .moved = log_moved,
-                                       .self = program };
+                                       .self = program,
+                                       .latency = &pulse->observer->latency };
     if (program->restore_to &&
         persist_peek(pulse->env, program->restore_path, &shards, &program->seed, why) != OK)
         return why->status;

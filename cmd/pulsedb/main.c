@@ -15,6 +15,7 @@
 #include "command/acl.h"
 #include "command/block.h"
 #include "command/monitor.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 #include "command/tracking.h"
 #include "log/persist.h"
@@ -299,6 +300,7 @@ static enum status start(struct program *program, struct problem *why) {
     pulse->started_ms = (int64_t)(env_realtime_ns(pulse->env) / 1000000);
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(pulse->env, pulse->settings);
     pulse->acl = acl_new(pulse);
     if (acl_start(pulse->acl, why) != OK) return why->status;
     pulse->monitors = monitors_new();
@@ -376,6 +378,7 @@ static void end(struct program *program) {
     pulse->pubsub = pubsub_free(pulse->pubsub);
     pulse->tracking = tracking_free(pulse->tracking);
     pulse->monitors = monitors_free(pulse->monitors);
+    pulse->observer = observer_free(pulse->observer);
     pulse->sessions = sessions_free(pulse->sessions);
     pulse->commands = commands_free(pulse->commands);
     pulse->settings = settings_free(pulse->settings);
@@ -414,6 +417,7 @@ static enum status restore(struct program *program, struct problem *why) {
     if (enter_dir(program, why) != OK || open_log(program, why) != OK) return why->status;
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(pulse->env, pulse->settings);
     if (durable_open(program, why) != OK || make_store(program, why) != OK) return why->status;
     return durable_restore(program, why);
 }

@@ -2,7 +2,7 @@
  *
  * A session of another thread is never touched but for its atomics: who kills it sets `kill` and
  * rings its loop, which closes it. */
-#include "command/acl.h"
+#include "admin/client_filter.h"
 #include "command/command.h"
 #include "command/pulse.h"
 
@@ -12,27 +12,6 @@
 #include "base/buffer.h"
 
 enum { LIST_SIZE_MAX = 1024 * 1024 * 1024 };
-
-enum client_type { TYPE_ANY, TYPE_NORMAL, TYPE_PUBSUB, TYPE_NOBODY };
-
-/* Of masters and replicas there are none. */
-static bool read_type(struct bytes word, enum client_type *type) {
-    *type = bytes_equal_nocase(word, BYTES("normal"))   ? TYPE_NORMAL
-            : bytes_equal_nocase(word, BYTES("pubsub")) ? TYPE_PUBSUB
-                                                        : TYPE_NOBODY;
-    return *type != TYPE_NOBODY || bytes_equal_nocase(word, BYTES("master")) ||
-           bytes_equal_nocase(word, BYTES("slave")) || bytes_equal_nocase(word, BYTES("replica"));
-}
-
-static bool is_of_type(const struct session *session, enum client_type type) {
-    if (type == TYPE_ANY) return true;
-    return type == (session_has(session, SESSION_PUBSUB) ? TYPE_PUBSUB : TYPE_NORMAL);
-}
-
-static enum outcome fail_type(struct call *call, struct bytes word) {
-    return fail_format(call, "ERR Unknown client type '%.*s'",
-                       (int)(word.len < 128 ? word.len : 128), word.data);
-}
 
 static void is_running(struct call *call) { /* so that it shows this command of itself */
     atomic_store_explicit(&call->session->running, call->info, memory_order_relaxed);
@@ -49,8 +28,9 @@ struct listing {
     struct buffer all;
     struct arena *arena;
     int64_t now_ms;
-    enum client_type type;
-    const uint64_t *ids; /* sorted; NULL: everybody */
+    const struct client_filter *filter;
+    const struct session *skipped; /* SKIPME; NULL: nobody */
+    const uint64_t *ids;           /* sorted; NULL: those who fit the filter */
     size_t ids_count;
     struct line *lines; /* of `ids`, by id: sessions are visited oldest first */
     size_t lines_count;
@@ -63,8 +43,8 @@ static int by_id(const void *a, const void *b) { /* an id, or a struct that begi
 
 static bool list_one(void *self, struct session *session) {
     struct listing *listing = self;
-    if (!is_of_type(session, listing->type)) return true;
     if (!listing->ids) {
+        if (session == listing->skipped || !client_fits(listing->filter, session)) return true;
         struct arena arena;
         arena_init(&arena);
         buffer_put(&listing->all, session_line(session, &arena, listing->now_ms));
@@ -103,21 +83,25 @@ static enum outcome list_ids(struct call *call, struct listing *listing) {
     return DONE;
 }
 
+/* LIST ID alone: in the order in which they were asked for, as Redis. */
+static bool asks_for_ids(const struct call *call) {
+    if (call->args_count < 4 || !arg_is(call, 2, BYTES("ID"))) return false;
+    int64_t id;
+    for (size_t i = 4; i < call->args_count; i++)
+        if (!int_parse(call->args[i], &id)) return false;
+    return true;
+}
+
 static enum outcome client_list(struct call *call) {
     is_running(call);
-    bool everybody = call->args_count == 2;
-    enum client_type type = TYPE_ANY;
-    bool typed = call->args_count == 4 && arg_is(call, 2, BYTES("TYPE"));
-    bool named = call->args_count > 3 && arg_is(call, 2, BYTES("ID"));
-    if (!everybody && !typed && !named) return fail(call, ERR_SYNTAX);
-    if (typed && !read_type(call->args[3], &type)) return fail_type(call, call->args[3]);
-
-    struct listing listing = { .arena = call->arena,
-                               .now_ms = worker_now_ms(call->worker),
-                               .type = type };
+    struct client_filter filter = { .now_ms = worker_now_ms(call->worker) };
+    bool ids = asks_for_ids(call);
+    if (!ids && client_filter_read(call, 2, &filter) != DONE) return FAILED;
+    struct listing listing = { .arena = call->arena, .now_ms = filter.now_ms, .filter = &filter };
+    if (filter.skip_me) listing.skipped = call->session;
     buffer_init(&listing.all, LIST_SIZE_MAX);
     enum outcome outcome = DONE;
-    if (named)
+    if (ids)
         outcome = list_ids(call, &listing);
     else
         sessions_each(call->pulse->sessions, list_one, &listing);
@@ -151,31 +135,16 @@ static enum outcome client_info(struct call *call) {
 
 struct killing {
     struct call *call;
-    uint64_t id; /* 0: any */
-    struct bytes address, local_address;
-    struct bytes user;
-    bool has_address, has_local, has_user, skip_me;
-    enum client_type type;
-    int64_t age_seconds; /* at least; 0: any */
+    struct client_filter filter;
     int64_t count;
     bool self;
 };
 
 static bool kill_one(void *self, struct session *session) {
     struct killing *killing = self;
-    int64_t age_ms = worker_now_ms(killing->call->worker) - session->created_ms;
     bool me = session == killing->call->session;
-    if (killing->id && session->id != killing->id) return true;
-    if (killing->has_address && !bytes_equal(killing->address, bytes_of(session->address)))
-        return true;
-    if (killing->has_local &&
-        !bytes_equal(killing->local_address, bytes_of(session->local_address)))
-        return true;
-    if (killing->has_user && !(session->user_id && bytes_equal(killing->user, session->user)))
-        return true;
-    if (!is_of_type(session, killing->type)) return true;
-    if (killing->age_seconds && age_ms / 1000 < killing->age_seconds) return true;
-    if (me && killing->skip_me) return true;
+    if (me && killing->filter.skip_me) return true;
+    if (!client_fits(&killing->filter, session)) return true;
     killing->count++;
     if (me) {
         killing->self = true;
@@ -186,65 +155,33 @@ static bool kill_one(void *self, struct session *session) {
     return true;
 }
 
-static enum outcome read_filter(struct call *call, size_t i, struct killing *killing) {
-    struct bytes value = call->args[i + 1];
-    int64_t number;
-    if (arg_is(call, i, BYTES("ID"))) {
-        if (!int_parse(value, &number) || number < 1)
-            return fail(call, "ERR client-id should be greater than 0");
-        killing->id = (uint64_t)number;
-    } else if (arg_is(call, i, BYTES("TYPE"))) {
-        if (!read_type(value, &killing->type)) return fail_type(call, value);
-    } else if (arg_is(call, i, BYTES("ADDR"))) {
-        killing->address = value;
-        killing->has_address = true;
-    } else if (arg_is(call, i, BYTES("LADDR"))) {
-        killing->local_address = value;
-        killing->has_local = true;
-    } else if (arg_is(call, i, BYTES("USER"))) {
-        struct acl_rules *rules = acl_find(call->pulse->acl, value);
-        acl_rules_unref(rules);
-        if (!rules)
-            return fail_format(call, "ERR No such user '%.*s'",
-                               (int)(value.len < 128 ? value.len : 128), value.data);
-        killing->user = value;
-        killing->has_user = true;
-    } else if (arg_is(call, i, BYTES("SKIPME"))) {
-        killing->skip_me = bytes_equal_nocase(value, BYTES("yes"));
-        if (!killing->skip_me && !bytes_equal_nocase(value, BYTES("no")))
-            return fail(call, ERR_SYNTAX);
-    } else if (arg_is(call, i, BYTES("MAXAGE"))) {
-        if (!int_parse(value, &number))
-            return fail(call, "ERR maxage is not an integer or out of range");
-        if (number < 1) return fail(call, "ERR maxage should be greater than 0");
-        killing->age_seconds = number;
-    } else {
-        return fail(call, ERR_SYNTAX);
-    }
-    return DONE;
+/* CLIENT KILL ip:port: one connection, this one too. */
+static enum outcome kill_by_address(struct call *call, struct killing *killing) {
+    const struct bytes words[] = { BYTES("ADDR"), call->args[2] };
+    struct call as_filter = *call;
+    as_filter.args = words;
+    as_filter.args_count = COUNT_OF(words);
+    killing->filter.skip_me = false;
+    if (client_filter_read(&as_filter, 0, &killing->filter) != DONE) return FAILED;
+    sessions_each(call->pulse->sessions, kill_one, killing);
+    if (!killing->count) return fail(call, "ERR No such client");
+    return reply_ok(call);
 }
 
 static enum outcome client_kill(struct call *call) {
-    struct killing killing = { .call = call, .skip_me = call->args_count > 3 };
-    bool old_form = call->args_count == 3;
-    if (old_form) {
-        killing.address = call->args[2];
-        killing.has_address = true;
-    } else if (call->args_count % 2) {
-        return fail(call, ERR_SYNTAX);
-    }
-    for (size_t i = 2; !old_form && i < call->args_count; i += 2) {
-        enum outcome outcome = read_filter(call, i, &killing);
+    struct killing killing = { .call = call };
+    killing.filter.now_ms = worker_now_ms(call->worker);
+    killing.filter.skip_me = true;
+    enum outcome outcome;
+    if (call->args_count == 3) {
+        outcome = kill_by_address(call, &killing);
+    } else {
+        outcome = client_filter_read(call, 2, &killing.filter);
         if (outcome != DONE) return outcome;
-    }
-    sessions_each(call->pulse->sessions, kill_one, &killing);
-    if (!old_form)
+        sessions_each(call->pulse->sessions, kill_one, &killing);
         reply_int(call, killing.count);
-    else if (killing.count)
-        reply_ok(call);
-    else
-        return fail(call, "ERR No such client");
-    return killing.self ? CLOSING : DONE;
+    }
+    return killing.self ? CLOSING : outcome;
 }
 
 /* ---- the connection itself ---- */
@@ -403,10 +340,13 @@ static enum outcome client_help(struct call *call) {
         "KILL <ip:port>",
         "    Close the connection from there.",
         "KILL <option> <value> [<option> <value> [...]]",
-        "    Close all connections that fit ID, TYPE, USER, ADDR, LADDR and MAXAGE (seconds);",
-        "    not this one unless SKIPME NO is given.",
-        "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <id> [<id> ...]]",
-        "    One line for each connection.",
+        "    Close all connections that fit; not this one unless SKIPME NO is given.",
+        "    Options are ID <id> [<id> ...], TYPE (NORMAL|MASTER|REPLICA|PUBSUB), USER <name>,",
+        "    ADDR <ip:port>, LADDR <ip:port>, IP <ip>, NAME <name>, LIB-NAME <name>,",
+        "    LIB-VER <version>, DB <index>, FLAGS <letters>, each also with NOT- before it;",
+        "    MAXAGE <seconds> and IDLE <seconds>: at least so long.",
+        "LIST [<option> <value> [<option> <value> [...]]]",
+        "    One line for each connection that fits; options as for KILL.",
         "NO-EVICT (ON|OFF)",
         "    Keep this connection when memory runs out.",
         "NO-TOUCH (ON|OFF)",
@@ -511,6 +451,7 @@ COMMAND(client_info) = {
 COMMAND(client_list) = {
     .synopsis = "CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] "
                 "[ID client-id:int [client-id:int ...]]",
+    .arity = -2, /* there are more options: client_filter.h */
     .summary = "Describes all connections.",
     .since = "2.4.0",
     .history = "2.8.12: Shows `id`.; 5.0.0: `TYPE`.; 6.0.0: Shows `user`.; 6.2.0: `ID`, shows "

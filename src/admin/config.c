@@ -1,5 +1,6 @@
 /* config.c: CONFIG: the settings, seen and changed by a client. */
 #include "command/command.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 
 #include <inttypes.h>
@@ -67,6 +68,7 @@ static enum outcome config_set(struct call *call) {
 
 static enum outcome config_resetstat(struct call *call) {
     store_counters_reset(call->pulse->store);
+    calls_reset(call->pulse->observer->board);
     atomic_store_explicit(&call->pulse->peak_memory, pulse_used_memory(), memory_order_relaxed);
     return reply_ok(call);
 }

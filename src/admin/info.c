@@ -1,5 +1,6 @@
 /* info.c: INFO, under Redis' names: sections of name:value lines. What this server has not (yet) is
  * there with the value that says so, because dashboards ask for the name. */
+#include "admin/info_calls.h"
 #include "command/command.h"
 #include "command/pulse.h"
 #include "command/tracking.h"
@@ -153,11 +154,6 @@ static uint64_t memory_peak(struct pulse *pulse, uint64_t used) {
     return used > peak ? used : peak;
 }
 
-static uint64_t system_memory(void) {
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
-}
-
 static void memory_of_allocator(struct info *info, uint64_t used, uint64_t resident) {
     uint64_t beyond = resident > used ? resident - used : 0;
     put_ratio(info, "allocator_frag_ratio", 1);
@@ -186,7 +182,7 @@ static void memory(struct info *info) {
     put_count(info, "allocator_allocated", used);
     put_count(info, "allocator_active", used);
     put_count(info, "allocator_resident", resident);
-    put_size(info, "total_system_memory", system_memory());
+    put_size(info, "total_system_memory", pulse_machine_memory());
     put_size(info, "used_memory_lua", 0);
     PUT_ZEROS(info, "used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts",
               "number_of_functions", "number_of_libraries", "used_memory_vm_functions");
@@ -323,8 +319,9 @@ static void stats(struct info *info) {
     put_count(info, "expired_keys", counted(info, COUNTER_expired_keys));
     put_ratio(info, "expired_stale_perc", 0);
     PUT_ZEROS(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds",
-              "evicted_keys", "evicted_clients", "total_eviction_exceeded_time",
-              "current_eviction_exceeded_time");
+              "evicted_keys");
+    put_count(info, "evicted_clients", counted(info, COUNTER_clients_evicted));
+    PUT_ZEROS(info, "total_eviction_exceeded_time", "current_eviction_exceeded_time");
     put_count(info, "keyspace_hits", counted(info, COUNTER_keyspace_hits));
     put_count(info, "keyspace_misses", counted(info, COUNTER_keyspace_misses));
     put_count(info, "pubsub_channels",
@@ -395,6 +392,18 @@ static void nothing(struct info *info) {
     (void)info;
 }
 
+static void commandstats(struct info *info) {
+    info_commandstats(info->pulse, &info->text);
+}
+
+static void errorstats(struct info *info) {
+    info_errorstats(info->pulse, &info->text);
+}
+
+static void latencystats(struct info *info) {
+    info_latencystats(info->pulse, info->call->arena, &info->text);
+}
+
 static void cluster(struct info *info) {
     put_text(info, "cluster_enabled", "0");
 }
@@ -453,9 +462,9 @@ static const struct section {
     { "replication", "Replication", true, replication },
     { "cpu", "CPU", true, cpu },
     { "modules", "Modules", true, nothing },
-    { "commandstats", "Commandstats", false, nothing },
-    { "errorstats", "Errorstats", true, nothing },
-    { "latencystats", "Latencystats", false, nothing },
+    { "commandstats", "Commandstats", false, commandstats },
+    { "errorstats", "Errorstats", true, errorstats },
+    { "latencystats", "Latencystats", false, latencystats },
     { "cluster", "Cluster", true, cluster },
     { "keyspace", "Keyspace", true, keyspace },
     { "pulsedb", "PulseDB", true, pulsedb },

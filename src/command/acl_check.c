@@ -153,23 +153,3 @@ bool acl_may_read_all(const struct acl_rules *rules) {
     }
     return false;
 }
-
-bool acl_word_is_secret(const struct command_info *info, const struct bytes *args, size_t count,
-                        size_t i) {
-    struct bytes name = info->name;
-    if (bytes_equal(name, BYTES("auth"))) return i > 0;
-    if (bytes_equal(name, BYTES("hello"))) {
-        for (size_t at = 2; at < i; at++)
-            if (bytes_equal_nocase(args[at], BYTES("auth")) && i - at <= 2) return true;
-        return false;
-    }
-    if (bytes_equal(name, BYTES("acl|setuser"))) return i > 2;
-    if (bytes_equal(name, BYTES("migrate"))) return i > 5; /* AUTH, AUTH2 */
-    if (!bytes_equal(name, BYTES("config|set"))) return false;
-    static const char *const settings[] = { "requirepass", "masterauth", "primaryauth",
-                                            "tls-key-file-pass", "tls-client-key-file-pass" };
-    if (i < 3 || i % 2 == 0 || i >= count) return false;
-    for (size_t s = 0; s < COUNT_OF(settings); s++)
-        if (bytes_equal_nocase(args[i - 1], bytes_of(settings[s]))) return true;
-    return false;
-}

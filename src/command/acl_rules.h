@@ -125,6 +125,3 @@ MUST_USE bool acl_check(const struct acl_rules *rules, const struct command_info
 bool acl_may_hear(const struct acl_rules *rules, struct bytes channel, bool is_pattern);
 /* For commands that read keys which their words do not name (SORT BY): whether every key may be read. */
 bool acl_may_read_all(const struct acl_rules *rules);
-/* For SLOWLOG and MONITOR: whether word `i` of a call is a password, or may be one. */
-bool acl_word_is_secret(const struct command_info *info, const struct bytes *args, size_t count,
-                        size_t i);

@@ -289,29 +289,3 @@ TEST(a_user_has_limits) {
         acl_rules_apply(rules, (struct bytes){ long_one, ACL_USER_SIZE_MAX + 2 }, NULL), LIMIT);
     end(rules);
 }
-
-TEST(secrets_are_known_by_where_they_stand) {
-    struct acl_rules *rules = start();
-    static const struct {
-        const char *call;
-        unsigned secret; /* a bit for each word */
-    } rows[] = {
-        { "AUTH p", 2 },
-        { "AUTH u p", 6 },
-        { "HELLO 3 AUTH u p SETNAME n", 8 | 16 },
-        { "ACL SETUSER u on >p", 8 | 16 },
-        { "ACL GETUSER u", 0 },
-        { "CONFIG SET port 1 requirepass p", 32 },
-        { "CONFIG GET requirepass", 0 },
-        { "GET k", 0 },
-    };
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        struct bytes words[WORDS_MAX];
-        struct command_info *container;
-        size_t count = words_of(rows[i].call, words);
-        const struct command_info *info = commands_resolve(commands, words, count, &container);
-        for (size_t w = 0; w < count; w++)
-            assert_int_equal(acl_word_is_secret(info, words, count, w), rows[i].secret >> w & 1);
-    }
-    end(rules);
-}

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "command/block.h"
 #include "command/dispatch.h"
+#include "command/observe.h"
 
 enum { WORDS_MAX = BATCH_MAX * 16, WORDS_LEAST = 64 };
 
@@ -21,6 +22,8 @@ struct gathered {
 struct batch {
     struct pulse *pulse;
     struct worker *worker;
+    struct calls *calls; /* the worker's */
+    uint64_t ticks;      /* when the last command ended, and the next began */
     size_t count, words_used;
     struct gathered slots[BATCH_MAX];
     struct bytes words[WORDS_MAX];
@@ -32,12 +35,14 @@ struct batch *batch_new(struct pulse *pulse, struct worker *worker) {
     struct batch *batch = mem_new_zero(sizeof *batch);
     batch->pulse = pulse;
     batch->worker = worker;
+    batch->calls = calls_join(pulse->observer->board);
     arena_init(&batch->arena);
     return batch;
 }
 
 struct batch *batch_free(struct batch *batch) {
     if (!batch) return NULL;
+    calls_leave(batch->pulse->observer->board, batch->calls);
     arena_deinit(&batch->arena);
     mem_free(batch, sizeof *batch);
     return NULL;
@@ -126,6 +131,45 @@ static bool is_push(const struct session *session, const struct command_info *in
            !session_has(session, SESSION_MULTI); /* that was "QUEUED" */
 }
 
+static void note_errors(struct batch *batch, const struct reply *reply, uint64_t n) {
+    counter_add(worker_counters(batch->worker), COUNTER_error_replies, n);
+    observer_errors(batch->pulse->observer, batch->calls, bytes_of(reply->error_code), n);
+}
+
+void batch_note_error(struct batch *batch, const struct reply *reply) {
+    note_errors(batch, reply, 1);
+}
+
+/* As Redis: a subcommand that there is not is nobody's call. */
+static bool is_nobodys(const struct call *call) {
+    return !call->info || (call->info->flags & CMD_CONTAINER && call->args_count > 1);
+}
+
+/* A command that has not simply done what it says. */
+static COLD void note_otherwise(struct batch *batch, const struct call *call, enum outcome outcome,
+                                uint64_t errors, uint64_t ticks) {
+    uint64_t more = call->reply->errors - errors;
+    if (more) note_errors(batch, call->reply, more);
+    if (is_nobodys(call) || outcome == POSTPONED) return;
+    if (call->refused) {
+        calls_reject(batch->calls, call->info->id);
+        return;
+    }
+    if (more) calls_fail(batch->calls, call->info->id);
+    observer_ran(batch->pulse->observer, batch->calls, call, ticks);
+}
+
+/* What the command took is what has passed since the one before it ended. */
+static inline void note(struct batch *batch, const struct call *call, enum outcome outcome,
+                        uint64_t errors) {
+    uint64_t now = ticks_now(), ticks = now - batch->ticks;
+    batch->ticks = now;
+    if (LIKELY(outcome == DONE && call->reply->errors == errors))
+        observer_ran(batch->pulse->observer, batch->calls, call, ticks);
+    else
+        note_otherwise(batch, call, outcome, errors, ticks);
+}
+
 static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct session *session = slot->session;
     struct reply *reply = slot->reply;
@@ -146,6 +190,7 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
                          .session = session,
                          .pulse = batch->pulse,
                          .worker = batch->worker,
+                         .calls = batch->calls,
                          .arena = &batch->arena };
     if (LIKELY(slot->hashed)) {
         slot->key.db = session->db; /* a SELECT may have come between */
@@ -164,14 +209,11 @@ static enum batch_result run(struct batch *batch, struct gathered *slot) {
     struct out_mark mark = out_mark(reply->out);
     uint64_t errors = reply->errors;
     enum outcome outcome = UNLIKELY(session->blocked != NULL) ? run_again(&call) : dispatch(&call);
-    if (UNLIKELY(outcome != DONE || reply->errors != errors)) {
-        if (outcome == HELD || outcome == BLOCKED) {
-            arena_clear(&batch->arena);
-            return outcome == HELD ? BATCH_SKIPPED : BATCH_BLOCKED;
-        }
-        if (outcome == FAILED || reply->errors != errors)
-            counter_add(worker_counters(batch->worker), COUNTER_error_replies, 1);
+    if (UNLIKELY(outcome == HELD || outcome == BLOCKED)) {
+        arena_clear(&batch->arena);
+        return outcome == HELD ? BATCH_SKIPPED : BATCH_BLOCKED;
     }
+    note(batch, &call, outcome, errors);
     uint64_t seen = worker_take_seen(batch->worker);
     if (UNLIKELY(seen > session->gate)) session->gate = seen;
     session->commands++;
@@ -193,6 +235,7 @@ void batch_run(struct batch *batch, void (*ended)(void *owner, enum batch_result
     for (size_t i = 0; i < count; i++)
         if (LIKELY(batch->slots[i].hashed))
             store_prefetch_entry(batch->pulse->store, &batch->slots[i].key);
+    batch->ticks = ticks_now();
     UNINITIALIZED void *stopped[BATCH_MAX]; /* connections whose later commands are not to run */
     size_t stopped_count = 0, done = 0;
     for (size_t i = 0; i < count; i++) {

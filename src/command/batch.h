@@ -37,6 +37,9 @@ bool batch_full(const struct batch *batch);
  * already holds OUTPUT_PAUSE_SIZE: the caller keeps its bytes and brings it again. */
 void batch_run(struct batch *batch, void (*ended)(void *owner, enum batch_result result));
 
+/* Counts an error that was answered to what is no command (not RESP). */
+void batch_note_error(struct batch *batch, const struct reply *reply);
+
 /* One command at once, outside a batch (tests, HTTP, scripts). */
 enum batch_result batch_run_one(struct batch *batch, struct session *session, struct reply *reply,
                                 const struct bytes *args, size_t count);

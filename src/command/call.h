@@ -12,17 +12,19 @@
 #include "store/store.h"
 #include "store/txn.h"
 
+struct calls;
 struct command_info;
 struct commands;
 struct pulse;
 struct session;
 
 enum outcome {
-    DONE,    /* answered: commit */
-    FAILED,  /* answered with an error: roll back */
-    CLOSING, /* answered (or not: QUIT after POST): commit, send, close the connection */
-    BLOCKED, /* nothing is answered yet: the same words are run again when its turn comes (block.h) */
-    HELD,    /* not answered: run again when the session's SESSION_PAUSED is taken away (AUTH) */
+    DONE,      /* answered: commit */
+    FAILED,    /* answered with an error: roll back */
+    CLOSING,   /* answered (or not: QUIT after POST): commit, send, close the connection */
+    POSTPONED, /* dispatch's alone: MULTI keeps it for EXEC, and has said so */
+    BLOCKED,   /* not answered: the same words are run again when its turn comes (block.h) */
+    HELD,      /* not answered: run again when the session's SESSION_PAUSED is taken away (AUTH) */
 };
 
 struct call {
@@ -36,8 +38,10 @@ struct call {
     struct worker *worker;
     struct arena *arena;     /* freed after the answer */
     const struct key *first; /* args[1] as a key, when it was hashed for the batch; else NULL */
-    struct txn *peek; /* a transaction for reads without a lock, used again and again; or NULL */
-    bool in_multi;    /* run by EXEC */
+    struct txn *peek;    /* a transaction for reads without a lock, used again and again; or NULL */
+    struct calls *calls; /* the worker's, where what has run is counted (observer_ran) */
+    bool in_multi;       /* run by EXEC */
+    bool refused;        /* FAILED before it was run */
 };
 
 /* Errors with Redis' exact words (COMPAT.md 1.6). */

@@ -37,6 +37,7 @@ static enum outcome refuse_container(struct call *call) {
 }
 
 static enum outcome refuse(struct call *call, enum outcome outcome) {
+    call->refused = true;
     multi_spoil(call->session); /* a MULTI that had an error while it was queued fails at EXEC */
     return outcome;
 }
@@ -80,6 +81,7 @@ static COLD enum outcome admit(struct call *call) {
     struct acl_denied why;
     char text[256];
     if (dispatch_allows(call, multi ? ACL_IN_MULTI : ACL_TOPLEVEL, &why)) return DONE;
+    call->refused = true;
     return multi_fail_gate(call, no_permission(&why, text, sizeof text));
 }
 
@@ -224,7 +226,10 @@ static enum outcome dispatch_checked(struct call *call) {
     }
     if (only_listens(call)) return refuse(call, fail_listener(call));
     const char *closed = closed_gate(call);
-    if (UNLIKELY(closed != NULL)) return multi_fail_gate(call, closed);
+    if (UNLIKELY(closed != NULL)) {
+        call->refused = true;
+        return multi_fail_gate(call, closed);
+    }
     if (UNLIKELY(session_has(session, SESSION_MONITOR)) &&
         info->flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE))
         return refuse(call, fail(call, "ERR Replica can't interact with the keyspace"));
@@ -234,7 +239,9 @@ static enum outcome dispatch_checked(struct call *call) {
     if (queued) {
         if (info->flags & CMD_NO_MULTI)
             return refuse(call, fail(call, "ERR Command not allowed inside a transaction"));
-        return multi_queue(call);
+        if (multi_queue(call) == DONE) return POSTPONED;
+        call->refused = true;
+        return FAILED;
     }
     bool again = session->blocked != NULL; /* it was shown when it came */
     enum outcome outcome = run_command(call);

@@ -9,7 +9,7 @@
 #include "command/command.h"
 #include "command/handle.h"
 #include "command/pulse.h"
-#include "command/secret.h"
+#include "command/redact.h"
 
 struct monitors {
     pthread_mutex_t lock; /* a leaf */

@@ -5,6 +5,7 @@
 #include "command/command.h"
 #include "command/dispatch.h"
 #include "command/monitor.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 #include "command/tracking.h"
 
@@ -37,7 +38,9 @@ static struct multi *multi_of(struct session *session) {
 static void show(struct session *session) {
     const struct multi *multi = session->multi;
     atomic_store_explicit(&session->multi_count, (uint32_t)multi->count, memory_order_relaxed);
-    atomic_store_explicit(&session->multi_size, multi->size, memory_order_relaxed);
+    size_t size = multi->size + multi->cap * sizeof *multi->queue +
+                  multi->watched_cap * sizeof *multi->watched;
+    atomic_store_explicit(&session->multi_size, size, memory_order_relaxed);
     atomic_store_explicit(&session->watch_count, (uint32_t)multi->watched_count,
                           memory_order_relaxed);
 }
@@ -153,6 +156,20 @@ static bool watches_hold(struct call *call, struct txn *txn) {
     return true;
 }
 
+/* It is counted as if it had been sent alone; EXEC has not failed because it has. */
+static void note(const struct call *inner, uint64_t errors, uint64_t *ticks) {
+    struct observer *observer = inner->pulse->observer;
+    uint64_t now = ticks_now(), more = inner->reply->errors - errors;
+    if (UNLIKELY(more != 0)) {
+        counter_add(worker_counters(inner->worker), COUNTER_error_replies, more);
+        observer_errors(observer, inner->calls, bytes_of(inner->reply->error_code), more);
+        calls_fail(inner->calls, inner->info->id);
+        inner->reply->errors = errors;
+    }
+    observer_ran(observer, inner->calls, inner, now - *ticks);
+    *ticks = now;
+}
+
 /* Users may have changed since it was queued. */
 static enum outcome fail_changed(struct call *call, const struct acl_denied *why) {
     return fail_format(
@@ -182,9 +199,12 @@ static struct call call_queued(const struct call *call, const struct queued *que
     return inner;
 }
 
-/* One queued command, in the transaction of all. */
-static enum outcome run_queued(struct call *call, struct txn *txn, const struct queued *queued) {
+/* One queued command, in the transaction of all. It began at `*ticks`, which becomes when it ended. Whether it answered
+ * without an error. */
+static bool run_queued(struct call *call, struct txn *txn, const struct queued *queued,
+                       uint64_t *ticks) {
     struct call inner = call_queued(call, queued);
+    uint64_t errors = call->reply->errors;
     struct out_mark mark = out_mark(call->reply->out);
     bool past = call->session->at && queued->info->flags & CMD_READONLY;
     txn->at = past ? call->session->at : 0;
@@ -202,15 +222,20 @@ static enum outcome run_queued(struct call *call, struct txn *txn, const struct 
     }
     monitor_show(&inner);
     txn->at = 0;
-    if (!txn->pruned) return outcome;
-    out_rewind(call->reply->out, mark);
-    return fail_pruned(&inner, txn->pruned_before);
+    if (txn->pruned) {
+        out_rewind(call->reply->out, mark);
+        outcome = fail_pruned(&inner, txn->pruned_before);
+    }
+    bool right = outcome != FAILED && inner.reply->errors == errors;
+    note(&inner, errors, ticks);
+    return right;
 }
 
 static void run_all(struct call *call, struct txn *txn) {
     const struct multi *multi = call->session->multi;
     call->reply->writer->array(call->reply, multi->count);
-    for (size_t i = 0; i < multi->count; i++) (void)run_queued(call, txn, &multi->queue[i]);
+    uint64_t ticks = ticks_now();
+    for (size_t i = 0; i < multi->count; i++) (void)run_queued(call, txn, &multi->queue[i], &ticks);
     txn_commit(txn);
 }
 
@@ -220,15 +245,15 @@ static enum outcome run_all_or_none(struct call *call, struct txn *txn) {
     const struct multi *multi = session->multi;
     struct out_mark mark = out_mark(call->reply->out);
     struct error_note note = { .len = 0 };
-    uint64_t errors = call->reply->errors;
+    uint64_t ticks = ticks_now();
     uint32_t db = session->db;
     call->reply->note = &note;
     call->reply->writer->array(call->reply, multi->count);
     size_t at = 0;
-    while (at < multi->count && call->reply->errors == errors)
-        (void)run_queued(call, txn, &multi->queue[at++]);
+    bool right = true;
+    while (at < multi->count && right) right = run_queued(call, txn, &multi->queue[at++], &ticks);
     call->reply->note = NULL;
-    if (call->reply->errors == errors) {
+    if (right) {
         txn_commit(txn);
         return DONE;
     }

@@ -12,6 +12,7 @@
 #include "base/env.h"
 #include "command/batch.h"
 #include "command/command.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 #include "command/session.h"
 #include "proto/out.h"
@@ -65,6 +66,7 @@ static struct fixture *fixture_new(void) {
     f->pulse.env = env_sim_new(1);
     f->pulse.settings = settings_new();
     f->pulse.sessions = sessions_new();
+    f->pulse.observer = observer_new(f->pulse.env, f->pulse.settings);
     f->pulse.commands = commands_new();
     f->pulse.store = store_new(&(struct store_options){
         .env = f->pulse.env, .shards = 4, .databases = 2, .workers_max = 1 });
@@ -84,6 +86,7 @@ static void fixture_free(struct fixture *f) {
     worker_free(f->worker);
     store_free(f->pulse.store);
     commands_free(f->pulse.commands);
+    observer_free(f->pulse.observer);
     sessions_free(f->pulse.sessions);
     settings_free(f->pulse.settings);
     env_sim_free(f->pulse.env);

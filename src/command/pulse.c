@@ -45,3 +45,8 @@ uint64_t pulse_used_memory(void) {
 uint64_t pulse_resident_memory(void) {
     return resident_by_kernel();
 }
+
+uint64_t pulse_machine_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+}

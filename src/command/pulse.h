@@ -14,6 +14,7 @@ struct env;
 struct log;
 struct mailbox;
 struct monitors;
+struct observer;
 struct persist;
 struct pubsub;
 struct store;
@@ -43,6 +44,7 @@ struct pulse {
     struct commands *commands;
     struct settings *settings;
     struct sessions *sessions;
+    struct observer *observer; /* observe.h; needed by whoever runs commands */
     struct tracking *tracking; /* NULL: there is none (tests, simulation) */
     struct monitors *monitors; /* NULL: the same */
     struct waiters *waiters;   /* NULL: no command waits (tests) */
@@ -74,3 +76,4 @@ void pulse_wake(struct pulse *pulse);
 /* Bytes that the allocator has handed out (jemalloc's stats.allocated), and resident ones. */
 uint64_t pulse_used_memory(void);
 uint64_t pulse_resident_memory(void);
+uint64_t pulse_machine_memory(void); /* all there is; 0: unknown */

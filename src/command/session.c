@@ -278,10 +278,7 @@ void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct s
     pthread_mutex_unlock(&sessions->lock);
 }
 
-enum { FLAGS_SIZE = 16 };
-
-/* The letters of flags=, at least "N". */
-static void show_flags(const struct session *session, char out[FLAGS_SIZE]) {
+void session_flags_text(const struct session *session, char out[SESSION_FLAGS_SIZE]) {
     static const struct {
         enum session_flag flag;
         char letter;
@@ -293,7 +290,7 @@ static void show_flags(const struct session *session, char out[FLAGS_SIZE]) {
         { SESSION_UNIX, 'U' },           { SESSION_CLOSE_SOON, 'c' },
         { SESSION_NO_EVICT, 'e' },       { SESSION_NO_TOUCH, 'T' },
     };
-    static_assert(COUNT_OF(letters) < FLAGS_SIZE, "all of them, and a NUL");
+    static_assert(COUNT_OF(letters) < SESSION_FLAGS_SIZE, "all of them, and a NUL");
     size_t at = 0;
     for (size_t i = 0; i < COUNT_OF(letters); i++)
         if (session_has(session, letters[i].flag)) out[at++] = letters[i].letter;
@@ -311,8 +308,8 @@ static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
 }
 
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms) {
-    char flags[FLAGS_SIZE];
-    show_flags(session, flags);
+    char flags[SESSION_FLAGS_SIZE];
+    session_flags_text(session, flags);
     const struct command_info *running =
         atomic_load_explicit(&session->running, memory_order_relaxed);
     struct bytes user = session->user_id ? session->user : BYTES("default");

@@ -100,6 +100,7 @@ struct session {
         ssub_count;
     _Atomic int64_t active_ms; /* last interaction */
     _Atomic uint64_t query_size, query_room, args_size, multi_size, output_size, output_refs;
+    _Atomic uint64_t memory; /* all its buffers, at the end of its last turn: maxmemory-clients */
     _Atomic(const struct command_info *) running; /* last command, for cmd= */
     _Atomic bool kill;                            /* its owner is to close it */
     _Atomic uint32_t unblock;                     /* 0, or 1 TIMEOUT, 2 ERROR: CLIENT UNBLOCK */
@@ -166,6 +167,9 @@ void sessions_unlock(struct sessions *sessions);
 /* session_line of the caller's own session, without the lock. */
 struct bytes session_describe(const struct session *session, struct pulse *pulse,
                               struct arena *arena, int64_t now_ms);
+enum { SESSION_FLAGS_SIZE = 16 };
+/* Its flags= in CLIENT LIST, at least "N". */
+void session_flags_text(const struct session *session, char out[SESSION_FLAGS_SIZE]);
 /* One line of CLIENT LIST / CLIENT INFO, without its newline. Under the registry's lock. */
 struct bytes session_line(const struct session *session, struct arena *arena, int64_t now_ms);
 

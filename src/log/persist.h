@@ -28,6 +28,7 @@
 #include "log/snapshot.h"
 
 struct env;
+struct latency;
 struct log;
 struct store;
 struct persist;
@@ -67,6 +68,7 @@ struct persist_options {
     /* Called when persist_acked has moved on or the state has changed. Thread: the log's. */
     void (*moved)(void *self);
     void *self;
+    struct latency *latency; /* hears of slow writes and syncs; NULL: nobody does */
 };
 
 /* Takes the directory (a second server on it is refused) and reads its manifest. Before there is a store:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "log/persist_inside.h"
+#include "metrics/latency.h"
 
 enum {
     NS_PER_MS = 1000 * 1000,
@@ -82,6 +83,20 @@ void persist_ack(struct persist *persist) {
     if (cut > load(&persist->acked_cut)) persist_raise(&persist->acked_cut, cut);
 }
 
+/* --- what was slow --- */
+
+static void note_slow(struct persist *persist, enum latency_event event, uint64_t ns) {
+    if (persist->options.latency && latency_is_slow(persist->options.latency, ns / NS_PER_MS))
+        latency_add(persist->options.latency, event, ns / NS_PER_MS,
+                    (int64_t)(env_realtime_ns(persist->env) / 1000000000));
+}
+
+/* When something began that may turn out to be slow; 0 where nobody wants to know. */
+static uint64_t watch_from(struct persist *persist) {
+    const struct latency *latency = persist->options.latency;
+    return latency && latency_is_slow(latency, UINT64_MAX) ? persist_now(persist) : 0;
+}
+
 /* --- writing --- */
 
 static void note_write(struct persist *persist, bool ok, const struct problem *why) {
@@ -102,7 +117,10 @@ static bool append(struct persist *persist, struct problem *why) {
                                    .synced = persist->synced_frame_cut,
                                    .blocks = batch->blocks,
                                    .bytes = buffer_bytes(&batch->bytes) };
-    if (journal_append(persist->journal, &frame, why) != OK) return false;
+    uint64_t began = watch_from(persist);
+    enum status status = journal_append(persist->journal, &frame, why);
+    if (began) note_slow(persist, LATENCY_LOG_WRITE, persist_now(persist) - began);
+    if (status != OK) return false;
     persist->next_seq++;
     persist->frame_cut = batch->cut;
     persist->dirty = true;
@@ -186,6 +204,9 @@ static void note_sync(struct persist *persist, uint64_t took_ns, bool ok) {
     info->sync_ms_last = took_ns / NS_PER_MS;
     if (info->sync_ms_last > info->sync_ms_max) info->sync_ms_max = info->sync_ms_last;
     pthread_mutex_unlock(&persist->lock);
+    note_slow(persist,
+              mode(persist) == PERSIST_ALWAYS ? LATENCY_LOG_FSYNC : LATENCY_LOG_FSYNC_OTHER,
+              took_ns);
 }
 
 bool persist_sync(struct persist *persist) {

@@ -30,7 +30,8 @@
     X(keys_denied)                                                             \
     X(channels_denied)                                                         \
     X(clients_closed_output)  /* closed for their unread output */             \
-    X(clients_closed_query)   /* closed for their query buffer */
+    X(clients_closed_query)   /* closed for their query buffer */              \
+    X(clients_evicted)        /* INFO evicted_clients: maxmemory-clients */
 
 enum counter {
 #define X(name) COUNTER_##name,

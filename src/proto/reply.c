@@ -114,6 +114,9 @@ static COLD void note_error(struct error_note *note, struct bytes text) {
 static void put_error(struct reply *reply, struct bytes text) {
     reply->errors++;
     if (UNLIKELY(reply->note != NULL)) note_error(reply->note, text);
+    size_t len = text.len < REPLY_CODE_SIZE ? text.len : REPLY_CODE_SIZE - 1;
+    memcpy(reply->error_code, text.data, len);
+    reply->error_code[len] = '\0';
     put_line(reply, '-', text);
 }
 

@@ -36,6 +36,7 @@ struct reply_writer {
     void (*push)(struct reply *reply, size_t count);
 };
 
+enum { REPLY_CODE_SIZE = 32 };
 enum { ERROR_NOTE_MAX = 256 };
 struct error_note { /* the first of its bytes, as it was given */
     size_t len;
@@ -45,8 +46,9 @@ struct error_note { /* the first of its bytes, as it was given */
 struct reply {
     const struct reply_writer *writer;
     struct out *out;
-    uint64_t errors;         /* error replies written so far, for the one who counts them */
-    struct error_note *note; /* where the next errors are noted as well; NULL: nowhere */
+    uint64_t errors; /* error replies written so far, for the one who counts them */
+    char error_code[REPLY_CODE_SIZE]; /* what the last of them begins with, and a NUL */
+    struct error_note *note;          /* where the next errors are noted as well; NULL: nowhere */
 };
 
 extern const struct reply_writer resp2_writer, resp3_writer;

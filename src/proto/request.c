@@ -21,10 +21,6 @@
 #include "base/mem.h"
 #include "base/number.h"
 
-struct resp_span {
-    size_t at, len;
-};
-
 enum {
     SPANS_FIRST = 16,
     WORDS_KEPT = 256, /* of spans and of args, between commands: 4 KiB each */

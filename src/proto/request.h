@@ -33,6 +33,10 @@ enum resp_result {
 struct resp_span; /* where a word lies, from the start of the input */
 
 /* One for each connection; the fields are the parser's own but for `wanted`. */
+struct resp_span { /* a word's place in the input */
+    size_t at, len;
+};
+
 struct resp_parser {
     size_t wanted; /* after RESP_MORE: the input's length at which trying again makes sense */
     bool
@@ -49,6 +53,12 @@ struct resp_parser {
     char *text; /* unquoted words of the last inline command */
     size_t text_cap;
 };
+
+/* What it has allocated. */
+static inline size_t resp_parser_memory(const struct resp_parser *parser) {
+    return parser->spans_cap * sizeof(struct resp_span) + parser->args_cap * sizeof(struct bytes) +
+           parser->text_cap;
+}
 
 struct resp_request {
     struct bytes *args; /* the caller's array, or the parser's own (then `owned`) */

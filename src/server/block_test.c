@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "command/block.h"
 #include "command/command.h"
+#include "command/observe.h"
 #include "command/pulse.h"
 #include "server/server.h"
 #include "store/store.h"
@@ -115,6 +116,7 @@ static struct fixture *fixture_new(void) {
     set(f, SETTING_ID_unixsocket, f->path);
     pulse->commands = commands_new();
     pulse->sessions = sessions_new();
+    pulse->observer = observer_new(pulse->env, pulse->settings);
     pulse->waiters = waiters_new(pulse);
     f->sinks[0] = waiters_sink(pulse->waiters);
     pulse->store = store_new(&(struct store_options){ .env = pulse->env,
@@ -205,6 +207,7 @@ static void fixture_free(struct fixture *f) {
     struct pulse *pulse = &f->pulse;
     store_free(pulse->store);
     waiters_free(pulse->waiters);
+    observer_free(pulse->observer);
     sessions_free(pulse->sessions);
     commands_free(pulse->commands);
     settings_free(pulse->settings);

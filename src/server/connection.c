@@ -107,6 +107,7 @@ void connection_close(struct connection *c) {
         (void)!recv(c->fd, NULL, DRAIN_MAX, MSG_DONTWAIT | MSG_TRUNC);
     leave_place(c);
     block_end(&c->session, false);
+    clients_memory_leave(c);
     if (c->watched & EPOLLOUT) loop->unsent--;
     close(c->fd);
     c->state = CONNECTION_CLOSED;

@@ -61,7 +61,8 @@ struct loop {
         owed_ns; /* `always`: the newest stamp that the log was not yet asked for; since when */
     _Atomic bool
         waits; /* somebody is in `waiting`, or waits for the log: to be rung when that moves */
-    uint32_t unsent; /* connections that wait for EPOLLOUT */
+    uint32_t unsent;       /* connections that wait for EPOLLOUT */
+    int64_t untold_memory; /* of its clients, not yet in server->clients_memory */
     bool more_chores, stopping, listening;
     int64_t event_ms;         /* the last turn that had anything to do */
     uint64_t chores_again_ns; /* with more_chores: not before */
@@ -104,7 +105,10 @@ struct server {
     bool watched;
     struct mailbox bell; /* wakes the watcher */
     _Atomic bool stopping;
-    _Atomic int64_t connections;                     /* for maxclients */
+    _Atomic int64_t connections;    /* for maxclients */
+    _Atomic int64_t clients_memory; /* all clients' buffers: clients_memory.c */
+    _Atomic bool evicting;          /* some loop looks for those to close */
+    uint64_t machine_memory;
     uint64_t last_commands, last_input, last_output; /* the first loop's, for rates */
     pthread_mutex_t listeners_lock;
     struct listener *listeners; /* listeners_lock; open ones */
@@ -120,4 +124,8 @@ void loop_unblock(struct connection *connection); /* out of `blocked` and what b
 /* Accepts what waits at a listener, here or for a loop with fewer connections. */
 void loop_accept(struct loop *loop, struct listener *listener);
 void loop_take_inbox(struct loop *loop); /* sockets that others have accepted for this loop */
+/* What the connection holds now, at the end of its turn; may have others closed, or it, later. */
+void clients_memory_weigh(struct connection *connection);
+void clients_memory_leave(struct connection *connection); /* it holds nothing any more */
+void clients_memory_check(struct loop *loop);             /* closes the largest if need be */
 void loop_listen(struct loop *loop, bool on);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "command/acl.h"
 #include "command/block.h"
+#include "command/observe.h"
 #include "log/persist.h"
 #include "server/inside.h"
 
@@ -113,7 +114,7 @@ static COLD void refuse_malformed(struct loop *loop, struct connection *c) {
     log_line(loop->pulse->log, LOG_VERBOSE, "Closed a client for what it sent",
              LOG_S("addr", c->session.address), LOG_B("error", error));
     c->reply.writer->error(&c->reply, error);
-    counter_add(loop->counters, COUNTER_error_replies, 1);
+    batch_note_error(loop->batch, &c->reply);
     start_closing(c);
 }
 
@@ -276,6 +277,7 @@ static void publish(struct loop *loop, struct connection *c, size_t pending) {
     show(&session->query_room, c->in.cap - c->in.len);
     show(&session->output_size, pending);
     show(&session->output_refs, c->out.refs_count - c->out.refs_sent);
+    clients_memory_weigh(c);
     if (UNLIKELY(c->in.cap > atomic_load_explicit(&loop->query_max, memory_order_relaxed)))
         show(&loop->query_max, c->in.cap);
     if (UNLIKELY(pending > atomic_load_explicit(&loop->output_max, memory_order_relaxed)))
@@ -664,15 +666,20 @@ static void each_second(struct loop *loop, int64_t now) {
             close_for(c, COUNTER_clients_closed_output, output_too_long);
     }
     if (loop->index == 0) measure(loop, elapsed_ms);
+    if (loop->index == 0) clients_memory_check(loop); /* the settings may be others */
 }
 
 /* ---- the turn ---- */
 
 static void do_chores(struct loop *loop, int64_t now) {
+    struct observer *observer = loop->pulse->observer;
+    uint64_t began = ticks_now();
     loop->chores_ms = now;
     loop->chores_again_ns = worker_now_ns(loop->worker) + CHORES_BUDGET_NS + CHORES_PAUSE_NS;
     loop->more_chores = worker_chores(loop->worker, loop->index,
                                       (unsigned)loop->server->loops_count, CHORES_BUDGET_NS);
+    uint64_t ms = (uint64_t)ticks_to_us(observer->rate, ticks_now() - began) / 1000;
+    latency_add(&observer->latency, LATENCY_EXPIRE_CYCLE, ms, now / SECOND_MS);
 }
 
 static void bury(struct loop *loop) {

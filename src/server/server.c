@@ -249,6 +249,7 @@ struct server *server_new(struct pulse *pulse, struct problem *why) {
     struct server *server = mem_new_zero(sizeof *server);
     server->pulse = pulse;
     mailbox_init(&server->bell, 0);
+    server->machine_memory = pulse_machine_memory();
     server->loops_count = server_threads(pulse->settings);
     server->loops = mem_new_zero(server->loops_count * sizeof(void *));
     server->mailboxes = mem_new_zero(server->loops_count * sizeof(void *));

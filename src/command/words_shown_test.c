@@ -1,5 +1,5 @@
 /* Which words of a call others may see. */
-#include "command/secret.h"
+#include "command/redact.h"
 
 #include <stdio.h>
 
