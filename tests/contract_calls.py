@@ -26,6 +26,7 @@ LEFT_OUT = {
     "client|list": "one line a client, of what Redis has and we have: test_client_commands.py",
     "client|info": "as CLIENT LIST",
     "client|tracking": "it brings pushes between the replies: test_tracking.py",
+    "client|caching": "it asks for CLIENT TRACKING before: test_tracking.py",
     "client|help": "we name the subcommands we have, in our words",
     "object|help": "as CLIENT HELP",
     "auth": "an AUTH that fails takes its time, so that passwords cannot be tried: test_server.py",

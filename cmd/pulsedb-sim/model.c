@@ -326,7 +326,7 @@ static void run_on_database(struct model *model, const struct action *a,
 
 void model_run(struct model *model, const struct action *a, struct expected *expected) {
     const struct version *state = now(model, a->db, a->key);
-    if (a->kind != GETAT && a->kind != SELECT && !copies_itself(a))
+    if (a->kind != GETAT && a->kind != SELECT && a->kind != SWAPDB && !copies_itself(a))
         shows(model, expected, a->db, a->key, model->count);
     switch (a->kind) {
     case GET: say_value(expected, state); break;
