@@ -254,7 +254,8 @@ struct session *sessions_find(struct sessions *sessions, uint64_t id) {
 struct mailbox *sessions_mailbox(struct sessions *sessions, uint64_t id) {
     pthread_mutex_lock(&sessions->lock);
     const struct session *session = find(sessions, id);
-    struct mailbox *mailbox = session ? session->mailbox : NULL;
+    bool there = session && !atomic_load_explicit(&session->kill, memory_order_acquire);
+    struct mailbox *mailbox = there ? session->mailbox : NULL;
     pthread_mutex_unlock(&sessions->lock);
     return mailbox;
 }

@@ -156,7 +156,7 @@ struct reply *session_push_bounded(struct session *session);
 size_t sessions_count(struct sessions *sessions);
 /* A session by its id, or NULL. Only its own thread may look at more of it than whether it is there. */
 struct session *sessions_find(struct sessions *sessions, uint64_t id);
-/* The mailbox of a session that is there, else NULL. Mailboxes outlive sessions. */
+/* The mailbox of a session that is there and not about to be closed, else NULL. Mailboxes outlive sessions. */
 struct mailbox *sessions_mailbox(struct sessions *sessions, uint64_t id);
 /* Calls `visit` for every session, oldest first, under the registry's lock; false stops. */
 void sessions_each(struct sessions *sessions, bool (*visit)(void *self, struct session *session),
